@@ -1,0 +1,50 @@
+"""Knowledge graphs: read them, check them, convert them.
+
+Everything ends in one :class:`KnowledgeGraph`: ids for the samplers, labels and texts for language models, types, and
+the negatives that people have made for some graphs.
+
+.. code-block:: python
+
+    from kgneg.datasets import load
+
+    graph = load("umls")                 # a small graph that is always there
+    graph = load("path/to/folder")       # train.tsv, valid.tsv, test.tsv, entities.tsv, ...
+    graph = load("animals.ttl")          # RDF in any of the common formats
+
+    graph.train                          # (m, 3) ids, the same as PyKEEN's
+    graph.entity_texts(missing="label")  # one text for each entity
+    graph.type_ids()                     # (k, 2) pairs of entity and type
+    graph.report                         # what was dropped, and how often
+    graph.to_networkx()                  # and KnowledgeGraph.from_networkx back
+
+**Ids.** The id of an entity is its position in the sorted labels of the training triples, and each split is sorted and
+free of repetitions. PyKEEN does the same, thus tensors of both agree. What cannot be used, an evaluation triple with an
+entity that training never saw, is dropped, counted in :attr:`KnowledgeGraph.report`, and logged once.
+
+**Reading.** The readers skip nothing: a line that is no triple is an error that names the file, the line, what was
+found and what is expected. Quotation marks have no meaning, and an entity may be called ``NA``. Nothing is ever
+downloaded.
+
+**Texts.** Language models need a text for each entity. An entity without one is an error unless you ask for its label
+instead, because a vector of ``/m/027rn`` means nothing.
+"""
+
+from __future__ import annotations
+
+from kgneg.datasets.builtin import available, load
+from kgneg.datasets.folder import load_folder
+from kgneg.datasets.graph import KnowledgeGraph
+from kgneg.datasets.rdf import load_rdf
+from kgneg.datasets.readers import read_labelled_triples, read_texts, read_triples, read_types
+
+__all__ = [
+    "KnowledgeGraph",
+    "available",
+    "load",
+    "load_folder",
+    "load_rdf",
+    "read_labelled_triples",
+    "read_texts",
+    "read_triples",
+    "read_types",
+]

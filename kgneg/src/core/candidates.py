@@ -1,0 +1,401 @@
+"""Pools of candidates: who may stand in for whom."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import nn
+
+from kgneg.core.alias import build_alias_tables
+from kgneg.core.draws import draw_below
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.storage import read_tensors, write_tensors
+from kgneg.core.typing import BoolTensor, FloatTensor, IntTensor, LongTensor
+from kgneg.core.validation import validate_count
+
+__all__ = ["CandidateIndex"]
+
+_MAX_MEMBERS = 2**31 - 1
+
+
+class CandidateIndex(nn.Module):
+    """Pools of ids in CSR form; what a row means (an entity, a relation and side, a cluster) is the caller's business.
+
+    Members of a row are sorted and distinct. With weights a row is drawn from in proportion to them, in constant time
+    per draw. All state is in buffers.
+
+    :param indptr: shape: ``(rows + 1,)``, the bounds of the rows
+    :param indices: shape: ``(nnz,)``, the members
+    :param num_columns: the number of ids that members are taken from
+    :param weights: shape: ``(nnz,)``, finite and non-negative, with a positive sum in every non-empty row;
+        ``None`` draws uniformly
+    :raises InvalidInputError: if bounds, members or weights are malformed (the first offender is named)
+
+    >>> pools = CandidateIndex.from_lists([[4, 2], [], [7]], num_columns=8)
+    >>> ids, hit = pools.sample(torch.tensor([2, 1]), 3)
+    >>> ids[0].tolist(), hit.all(-1).tolist()
+    ([7, 7, 7], [True, False])
+    """
+
+    indptr: LongTensor
+    indices: IntTensor
+    weights: FloatTensor | None
+    keep: FloatTensor | None
+    alias: IntTensor | None
+
+    def __init__(
+        self,
+        indptr: LongTensor,
+        indices: LongTensor,
+        *,
+        num_columns: int,
+        weights: FloatTensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_columns = validate_count("num_columns", num_columns)
+        indptr, indices = torch.as_tensor(indptr).long(), torch.as_tensor(indices)
+        self._validate(indptr, indices, weights)
+        self.register_buffer("indptr", indptr)
+        self.register_buffer("indices", indices.int())
+        sizes = indptr.diff()
+        self.largest = int(sizes.max()) if len(sizes) else 0
+        keep = alias = None
+        if weights is not None:
+            keep, alias = build_alias_tables(indptr, weights)
+        self.register_buffer("weights", weights)
+        self.register_buffer("keep", keep)
+        self.register_buffer("alias", alias)
+
+    def _validate(self, indptr: LongTensor, indices: LongTensor, weights: FloatTensor | None) -> None:
+        if indptr.ndim != 1 or not len(indptr) or int(indptr[0]) != 0 or bool((indptr.diff() < 0).any()):
+            raise InvalidInputError("indptr must be a non-decreasing vector that starts at 0")
+        if len(indices) > _MAX_MEMBERS:
+            raise InvalidInputError(f"{len(indices):,} members exceed the limit of {_MAX_MEMBERS:,}: use smaller pools")
+        if int(indptr[-1]) != len(indices):
+            raise InvalidInputError(f"indptr ends at {int(indptr[-1])} but there are {len(indices)} members")
+        bad = ((indices < 0) | (indices >= self.num_columns)).nonzero()
+        if len(bad):
+            raise InvalidInputError(
+                f"member {int(indices[bad[0]])} of row {int(torch.searchsorted(indptr, bad[0], right=True)) - 1} is out "
+                f"of range: ids must be in [0, {self.num_columns})"
+            )
+        if weights is None:
+            return
+        if weights.shape != indices.shape:
+            raise InvalidInputError(f"there are {len(indices)} members but weights of shape {tuple(weights.shape)}")
+        bad = (~(weights >= 0) | weights.isinf()).nonzero()
+        if len(bad):
+            raise InvalidInputError(f"weight {int(bad[0])} is {float(weights[bad[0]])}: must be finite and not negative")
+        sizes = indptr.diff()
+        row = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+        sums = torch.zeros(len(sizes), dtype=torch.float64, device=sizes.device).index_add_(0, row, weights.double())
+        empty = ((sums <= 0) & (sizes > 0)).nonzero()
+        if len(empty):
+            raise InvalidInputError(f"the weights of row {int(empty[0])} sum to 0: leave its members out instead")
+
+    # Construction
+
+    @classmethod
+    def from_pairs(
+        cls,
+        rows: LongTensor,
+        members: LongTensor,
+        *,
+        num_rows: int,
+        num_columns: int,
+        weights: FloatTensor | None = None,
+    ) -> CandidateIndex:
+        """Build from (row, member) pairs in any order; repeated pairs count once, their weights are added.
+
+        :param rows: shape: ``(k,)``, row of each pair
+        :param members: shape: ``(k,)``, member of each pair
+        :param num_rows: the number of rows
+        :param num_columns: the number of ids that members are taken from
+        :param weights: shape: ``(k,)``, optional
+        :returns: the pools
+        :raises InvalidInputError: if a row or member is out of range
+        """
+        for what, values, limit in (("row", rows, num_rows), ("member", members, num_columns)):
+            if values.numel() and (int(values.min()) < 0 or int(values.max()) >= limit):
+                worst = int(values.min()) if int(values.min()) < 0 else int(values.max())
+                raise InvalidInputError(f"{what} {worst} is out of range: must be in [0, {limit})")
+        keys = rows.long() * num_columns + members.long()
+        if weights is None:
+            keys = torch.unique(keys)
+        else:
+            keys, inverse = torch.unique(keys, return_inverse=True)
+            weights = torch.zeros(len(keys), dtype=torch.float64).index_add_(0, inverse, weights.double())
+        rows = torch.div(keys, num_columns, rounding_mode="floor")
+        indptr = torch.searchsorted(rows, torch.arange(num_rows + 1, device=rows.device))
+        return cls(indptr, keys - rows * num_columns, num_columns=num_columns, weights=weights)
+
+    @classmethod
+    def from_lists(cls, lists: Sequence[Sequence[int]], *, num_columns: int) -> CandidateIndex:
+        """Build from one sequence of ids per row.
+
+        :param lists: the members of each row
+        :param num_columns: the number of ids that members are taken from
+        :returns: the pools
+        """
+        sizes = torch.tensor([len(members) for members in lists], dtype=torch.long)
+        rows = torch.repeat_interleave(torch.arange(len(lists)), sizes)
+        members = torch.tensor([member for members in lists for member in members], dtype=torch.long)
+        return cls.from_pairs(rows, members, num_rows=len(lists), num_columns=num_columns)
+
+    @classmethod
+    def from_knn(cls, neighbours: LongTensor, *, num_columns: int | None = None) -> CandidateIndex:
+        """Build from a table of neighbours; negative entries are padding.
+
+        :param neighbours: shape: ``(rows, k)``
+        :param num_columns: the number of ids; ``None`` takes the number of rows
+        :returns: the pools
+        """
+        rows = torch.arange(len(neighbours), device=neighbours.device)[:, None].expand_as(neighbours)
+        real = neighbours >= 0
+        columns = len(neighbours) if num_columns is None else num_columns
+        return cls.from_pairs(rows[real], neighbours[real], num_rows=len(neighbours), num_columns=columns)
+
+    @classmethod
+    def from_clusters(cls, labels: LongTensor, num_clusters: int | None = None) -> CandidateIndex:
+        """Build one row per cluster from the cluster of each id.
+
+        :param labels: shape: ``(num_columns,)``, the cluster of each id
+        :param num_clusters: the number of clusters; ``None`` takes the largest label plus one
+        :returns: the pools
+        """
+        clusters = int(labels.max()) + 1 if num_clusters is None else num_clusters
+        members = torch.arange(len(labels), device=labels.device)
+        return cls.from_pairs(labels, members, num_rows=clusters, num_columns=len(labels))
+
+    @classmethod
+    def from_scipy(cls, matrix: scipy.sparse.spmatrix, *, weighted: bool = False) -> CandidateIndex:
+        """Build from the non-zero entries of a sparse matrix.
+
+        :param matrix: shape: ``(rows, num_columns)``
+        :param weighted: whether the entries are weights
+        :returns: the pools
+        """
+        coo = scipy.sparse.coo_array(matrix)
+        coo.eliminate_zeros()
+        return cls.from_pairs(
+            torch.from_numpy(coo.coords[0].astype(np.int64)),
+            torch.from_numpy(coo.coords[1].astype(np.int64)),
+            num_rows=coo.shape[0],
+            num_columns=coo.shape[1],
+            weights=torch.from_numpy(coo.data.astype(np.float64)) if weighted else None,
+        )
+
+    @classmethod
+    def from_relation_types(cls, triples: LongTensor, *, num_entities: int, num_relations: int) -> CandidateIndex:
+        """Build the observed domain and range of every relation.
+
+        Row ``2 * relation`` holds the entities seen as its head, row ``2 * relation + 1`` those seen as its tail.
+
+        :param triples: shape: ``(m, 3)``
+        :param num_entities: the number of entities
+        :param num_relations: the number of relations
+        :returns: the pools
+        """
+        head, relation, tail = triples.long().unbind(-1)
+        return cls.from_pairs(
+            torch.cat([2 * relation, 2 * relation + 1]),
+            torch.cat([head, tail]),
+            num_rows=2 * num_relations,
+            num_columns=num_entities,
+        )
+
+    # Looking
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return len(self.indptr) - 1
+
+    def size(self, rows: LongTensor) -> LongTensor:
+        """Return the number of members of rows.
+
+        :param rows: shape: ``(*)``
+        :returns: shape: ``(*)``, int64
+        """
+        return self.indptr[rows + 1] - self.indptr[rows]
+
+    def members(self, row: int) -> LongTensor:
+        """Return the sorted members of one row.
+
+        :param row: the row
+        :returns: shape: ``(size,)``, int64
+        """
+        return self.indices[int(self.indptr[row]) : int(self.indptr[row + 1])].long()
+
+    def pairs(self) -> tuple[LongTensor, LongTensor]:
+        """Return all (row, member) pairs in order.
+
+        :returns: two tensors of shape ``(nnz,)``, int64
+        """
+        rows = torch.repeat_interleave(torch.arange(self.num_rows, device=self.indptr.device), self.indptr.diff())
+        return rows, self.indices.long()
+
+    # Drawing
+
+    def sample(
+        self, rows: LongTensor, n: int, generator: torch.Generator | None = None
+    ) -> tuple[IntTensor, BoolTensor]:
+        """Draw members of rows with replacement.
+
+        :param rows: shape: ``(q,)``
+        :param n: the number of draws per row
+        :param generator: the source of randomness; ``None`` takes torch's default generator
+        :returns: a pair ``(ids, hit)`` of shape ``(q, n)``: int32 ids, and whether they are real draws; an empty row
+            gives ``False`` and an arbitrary valid id
+        """
+        return self.sample_union(rows[:, None], n, generator)
+
+    def sample_union(
+        self, rows: LongTensor, n: int, generator: torch.Generator | None = None
+    ) -> tuple[IntTensor, BoolTensor]:
+        """Draw from the concatenation of several rows each; rows of weighted pools are not supported here.
+
+        :param rows: shape: ``(q, c)``, for each query the rows to unite; their members should be disjoint
+        :param n: the number of draws per query
+        :param generator: the source of randomness
+        :returns: a pair ``(ids, hit)`` of shape ``(q, n)``, as in :meth:`sample`
+        :raises InvalidInputError: if the pools have weights and ``c > 1``
+        """
+        if not len(self.indices):
+            shape = (len(rows), n)
+            return rows.new_zeros(shape, dtype=torch.int32), rows.new_zeros(shape, dtype=torch.bool)
+        start = self.indptr[rows]
+        sizes = self.indptr[rows + 1] - start
+        if self.keep is not None and self.alias is not None:
+            if rows.shape[1] > 1:
+                raise InvalidInputError("weighted pools can be drawn from one row at a time only")
+            position = self._weighted_positions(self.keep, self.alias, start, sizes, n, generator)
+            return self.indices[position.clamp_(max=len(self.indices) - 1)], (sizes > 0).expand(-1, n)
+        ends = sizes.cumsum(-1)
+        total = ends[:, -1:]
+        place = draw_below(total, (len(rows), n), generator, rows.device)
+        shift = (start - ends + sizes).int()  # from a place in the union to a place in `indices`, per united row
+        position = place + shift[:, :1]
+        for column in range(1, rows.shape[1]):
+            beyond = place >= ends[:, column - 1 : column].int()
+            position += beyond * (shift[:, column] - shift[:, column - 1])[:, None]
+        hit = total > 0
+        if not bool(hit.all()):  # an empty union points behind its row, which may be behind the last member
+            position.clamp_(max=len(self.indices) - 1)
+        return self.indices.index_select(0, position.view(-1)).view(place.shape), hit.expand(-1, n)
+
+    @staticmethod
+    def _weighted_positions(
+        keep: FloatTensor,
+        alias: IntTensor,
+        start: LongTensor,
+        size: LongTensor,
+        n: int,
+        generator: torch.Generator | None,
+    ) -> LongTensor:
+        """Draw from alias tables; start and size have shape ``(q, 1)``, the positions ``(q, n)``."""
+        draw = torch.rand(len(start), n, generator=generator, device=start.device, dtype=torch.float64).mul_(size)
+        place = draw.long()
+        slot = (place + start).clamp_(max=len(keep) - 1)
+        stay = draw.sub_(place) < keep[slot]
+        return torch.where(stay, place, alias[slot].long()) + start
+
+    # Combining
+
+    def unite(self, rows: LongTensor) -> CandidateIndex:
+        """Return pools whose row ``i`` is the union of the rows ``rows[i]`` of this one (without weights).
+
+        :param rows: shape: ``(q, c)``
+        :returns: ``q`` pools
+        """
+        sizes = self.size(rows)
+        owner = torch.arange(len(rows), device=rows.device)[:, None].expand_as(rows)
+        flat = sizes.reshape(-1)
+        owner = torch.repeat_interleave(owner.reshape(-1), flat)
+        within = torch.arange(len(owner), device=rows.device) - torch.repeat_interleave(flat.cumsum(0) - flat, flat)
+        members = self.indices[torch.repeat_interleave(self.indptr[rows].reshape(-1), flat) + within]
+        return CandidateIndex.from_pairs(owner, members, num_rows=len(rows), num_columns=self.num_columns)
+
+    def intersect(self, other: CandidateIndex) -> CandidateIndex:
+        """Return pools with the members that both have, row by row; weights of this one are kept.
+
+        :param other: pools with the same numbers of rows and columns
+        :returns: the intersection
+        :raises InvalidInputError: if the shapes differ
+        """
+        return self._select(other, common=True)
+
+    def without(self, other: CandidateIndex) -> CandidateIndex:
+        """Return pools with the members that the other does not have, row by row; weights of this one are kept.
+
+        :param other: pools with the same numbers of rows and columns
+        :returns: the difference
+        :raises InvalidInputError: if the shapes differ
+        """
+        return self._select(other, common=False)
+
+    def _select(self, other: CandidateIndex, *, common: bool) -> CandidateIndex:
+        if (self.num_rows, self.num_columns) != (other.num_rows, other.num_columns):
+            raise InvalidInputError(
+                f"pools of {self.num_rows} x {self.num_columns} and {other.num_rows} x {other.num_columns} do not match"
+            )
+        rows, members = self.pairs()
+        other_rows, other_members = other.pairs()
+        shared = torch.isin(
+            rows * self.num_columns + members, other_rows * self.num_columns + other_members, assume_unique=True
+        )
+        chosen = shared if common else ~shared
+        weights = None if self.weights is None else self.weights[chosen]
+        if weights is not None:
+            positive = weights > 0
+            chosen[chosen.clone()] = positive
+            weights = weights[positive]
+        return CandidateIndex.from_pairs(
+            rows[chosen], members[chosen], num_rows=self.num_rows, num_columns=self.num_columns, weights=weights
+        )
+
+    # Keeping
+
+    def fingerprint(self) -> str:
+        """Return a hash of the contents, equal for equal pools."""
+        digest = hashlib.blake2b(f"{self.num_columns}".encode(), digest_size=16)
+        for tensor in (self.indptr, self.indices, self.weights):
+            digest.update(b"-" if tensor is None else tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the pools to a safetensors file, atomically.
+
+        :param path: the file to write
+        """
+        tensors = {"indptr": self.indptr, "indices": self.indices}
+        if self.weights is not None:
+            tensors["weights"] = self.weights
+        write_tensors(path, tensors, {"num_columns": str(self.num_columns), "fingerprint": self.fingerprint()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> CandidateIndex:
+        """Read pools written by :meth:`save`.
+
+        :param path: the file to read
+        :returns: the pools
+        :raises InvalidInputError: if the file is missing, cut off, or its contents do not match its fingerprint
+        """
+        tensors, metadata = read_tensors(path)
+        try:
+            pools = cls(
+                tensors["indptr"],
+                tensors["indices"],
+                num_columns=int(metadata["num_columns"]),
+                weights=tensors.get("weights"),
+            )
+        except KeyError as error:
+            raise InvalidInputError(f"{path} holds no candidate pools: {error} is missing. Save it again.") from error
+        if pools.fingerprint() != metadata.get("fingerprint"):
+            raise InvalidInputError(f"the contents of {path} do not match their fingerprint. Save it again.")
+        return pools

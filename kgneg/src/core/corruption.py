@@ -1,0 +1,322 @@
+"""The machinery that all methods share: sides, redraws of known triples, fall-back, bookkeeping."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from kgneg.core.errors import ExhaustedPoolError
+from kgneg.core.negatives import Negatives
+from kgneg.core.masks import equal_ids, flat_nonzero
+from kgneg.core.seeding import PrivateGenerators
+from kgneg.core.sides import SidePolicy
+from kgneg.core.triples import TripleIndex
+from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, IntTensor, LongTensor
+from kgneg.core.validation import validate_count, validate_triples
+
+__all__ = ["Constraint", "Corruptor", "Queries"]
+
+
+class Queries:
+    """What a method is asked: one row per pair that needs replacements.
+
+    :param kept: shape: ``(q,)``, int64, the entity that stays
+    :param relation: shape: ``(q,)``, int64, the relation
+    :param replaced: shape: ``(q,)``, int64, the entity that is replaced
+    :param side: shape: ``(q,)``, int64, the column of the replaced entity, 0 or 2
+
+    >>> Queries.from_triples(torch.tensor([[7, 0, 9]]), torch.tensor([2])).kept.tolist()
+    [7]
+    """
+
+    def __init__(self, kept: LongTensor, relation: LongTensor, replaced: LongTensor, side: LongTensor) -> None:
+        self.kept, self.relation, self.replaced, self.side = kept, relation, replaced, side
+
+    @classmethod
+    def from_triples(cls, triples: LongTensor, side: LongTensor) -> Queries:
+        """Build the queries for replacing one end of each triple.
+
+        :param triples: shape: ``(q, 3)``
+        :param side: shape: ``(q,)``, the column to replace
+        :returns: ``q`` queries
+        """
+        head, relation, tail = triples.unbind(-1)
+        at_head = side == HEAD
+        return cls(torch.where(at_head, tail, head), relation, torch.where(at_head, head, tail), side)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, rows: LongTensor) -> Queries:
+        return _Selection(self, rows)
+
+    def turned(self) -> Queries:
+        """Return the same triples with the other end replaced."""
+        return Queries(self.replaced, self.relation, self.kept, TAIL - self.side)
+
+
+class _Selection(Queries):
+    """Some rows of other queries; a field is gathered when a method first looks at it."""
+
+    def __init__(self, source: Queries, rows: LongTensor) -> None:
+        self._source, self._rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getattr__(self, name: str) -> LongTensor:
+        if name not in ("kept", "relation", "replaced", "side"):
+            raise AttributeError(name)
+        value: LongTensor = getattr(self._source, name).index_select(0, self._rows)
+        setattr(self, name, value)
+        return value
+
+
+class Constraint(Protocol):
+    """A rule that candidates must obey, whatever the method proposes."""
+
+    def __call__(self, queries: Queries, ids: IntTensor) -> BoolTensor:
+        """Return which candidates are allowed, shape ``(q, n)``, for ids of that shape."""
+        ...
+
+
+@lru_cache(maxsize=8)
+def _ends(number: int, device: torch.device) -> LongTensor:
+    """Return ``0, 2, 0, 2, ...``, shape ``(2 * number,)``."""
+    return torch.tensor([HEAD, TAIL], device=device).repeat(number)
+
+
+@lru_cache(maxsize=8)
+def _side_pattern(heads: int, n: int, device: torch.device) -> torch.Tensor:
+    """Return the sides of a row that replaces the head in its first ``heads`` of ``n`` slots, int8."""
+    return torch.tensor([HEAD] * heads + [TAIL] * (n - heads), dtype=torch.int8, device=device)
+
+
+class Corruptor(nn.Module, ABC):
+    """Base class of all methods that replace one end of a triple. A method writes only :meth:`propose`.
+
+    Each call (:meth:`forward`) proceeds in this order:
+
+    1. The side policy decides how many of the ``n`` negatives of each positive replace its head.
+    2. :meth:`propose` is asked once for the whole batch.
+    3. A proposal is rejected when it is the replaced entity itself, when the method said so (``hit`` false), when a
+       constraint forbids it, or, with an index, when it makes a known triple. The last test is exact.
+    4. :meth:`propose` is asked again for the rejected slots, in the rounds of :attr:`redraws`.
+    5. What is still open is filled by an exact uniform draw from the entities that make no known triple, and flagged as
+       ``fallback``. Constraints do not bind this draw. If all entities are known completions, the other end is replaced.
+
+    So every row is full, and with an index no negative is a known triple. :attr:`counts` keeps the tally of each step.
+
+    :param num_entities: the number of entities
+    :param num_relations: the number of relations
+    :param index: the known triples; ``None`` draws without removing known triples
+    :param sides: which end to replace; ``None`` is uniform
+    :param constraints: further rules for candidates
+    :param seed: the seed of the private generator; ``None`` takes :func:`torch.initial_seed`
+    """
+
+    #: Rejected slots are proposed anew in rounds, with so many proposals at once in each; the first good one is taken.
+    redraws: ClassVar[tuple[int, ...]] = (1, 2, 8, 32)
+    #: Whether the uniform draw is what the method itself would do, and is therefore not flagged.
+    uniform_is_native: ClassVar[bool] = False
+    #: Whether the method needs a text or vector for every entity.
+    needs_text: ClassVar[bool] = False
+    #: Where the method comes from.
+    citation: ClassVar[str] = ""
+    #: Search ranges for hyper-parameter studies, in PyKEEN's notation.
+    hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(
+        self,
+        *,
+        num_entities: int,
+        num_relations: int,
+        index: TripleIndex | None = None,
+        sides: SidePolicy | None = None,
+        constraints: Sequence[Constraint] = (),
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_entities = validate_count("num_entities", num_entities, 2)
+        self.num_relations = validate_count("num_relations", num_relations)
+        self.index = index
+        self.sides = SidePolicy() if sides is None else sides
+        self.constraints = tuple(constraints)
+        self.generators = PrivateGenerators(seed)
+        #: drawn, (at first) rejected, fallback and turned negatives since construction
+        self.counts: Counter[str] = Counter()
+
+    @abstractmethod
+    def propose(
+        self, queries: Queries, n: int, generator: torch.Generator
+    ) -> tuple[IntTensor | LongTensor, BoolTensor | None]:
+        """Propose replacements; the only thing that a method has to write.
+
+        :param queries: ``q`` pairs that need replacements, heads and tails mixed
+        :param n: the number of proposals per query
+        :param generator: the only source of randomness to use
+        :returns: ids of shape ``(q, n)`` in ``[0, num_entities)``, and which of them are real proposals (``None``: all)
+        """
+
+    def forward(
+        self, positives: LongTensor, n: int, generator: torch.Generator | None = None, *, trusted: bool = False
+    ) -> Negatives:
+        """Draw ``n`` negatives for each positive.
+
+        :param positives: shape: ``(*, 3)``, integer ids; any number of leading dimensions, also none
+        :param n: the number of negatives per positive, at least 1
+        :param generator: the source of randomness, on the device of the positives; ``None`` takes the private one
+        :param trusted: skip the check of the ids, for callers that know them to be in range
+        :returns: the negatives, shape ``(*, n)``
+        :raises InvalidInputError: if an id is out of range or ``n`` is not positive
+        :raises ExhaustedPoolError: if every possible negative of a positive is a known triple
+        """
+        validate_count("n", n)
+        if not trusted:
+            positives = validate_triples(positives, self.num_entities, self.num_relations)
+        flat = positives.reshape(-1, 3)
+        generator = self.generators.get(flat.device) if generator is None else generator
+        heads = self.sides.heads(flat[:, RELATION], n, generator)
+        with torch.no_grad():
+            if isinstance(heads, int) and heads in (0, n) or isinstance(heads, int) and 2 * heads == n:
+                queries, each = self._even_queries(flat, heads, n), n if heads in (0, n) else heads
+            else:
+                queries, each = self._uneven_queries(flat, heads, n), 1
+            ids, fallback, side = self._fill(queries, each, generator)
+        batch = positives.shape[:-1]
+        if side is not None or not isinstance(heads, int):
+            side = (queries.side if side is None else side).to(torch.int8).reshape(-1, 1).expand(-1, each)
+            side, heads = side.reshape(*batch, n), None
+        else:
+            side = _side_pattern(heads, n, flat.device).expand(*batch, n)
+        self.counts["drawn"] += ids.numel()
+        return Negatives(flat.view(*batch, 3), ids.view(*batch, n), side, fallback.reshape(*batch, n), heads)
+
+    @staticmethod
+    def _even_queries(flat: LongTensor, heads: int, n: int) -> Queries:
+        """Return one query per positive and end, when all positives have the same number of each."""
+        head, relation, tail = flat.unbind(-1)
+        if heads == n:
+            return Queries(tail, relation, head, torch.full_like(head, HEAD))
+        if heads == 0:
+            return Queries(head, relation, tail, torch.full_like(head, TAIL))
+        replaced = flat[:, ::TAIL].reshape(-1)
+        kept = replaced.view(-1, 2).flip(-1).view(-1)
+        return Queries(kept, relation.repeat_interleave(2), replaced, _ends(len(flat), flat.device))
+
+    @staticmethod
+    def _uneven_queries(flat: LongTensor, heads: int | LongTensor, n: int) -> Queries:
+        """Return one query per negative; in each row the heads come first."""
+        slots = torch.arange(n, device=flat.device)
+        limit = heads if isinstance(heads, int) else heads[:, None]
+        side = torch.where(slots < limit, HEAD, TAIL).expand(len(flat), n).reshape(-1)
+        return Queries.from_triples(flat[:, None].expand(-1, n, 3).reshape(-1, 3), side)
+
+    # Filling
+
+    def _fill(
+        self, queries: Queries, n: int, generator: torch.Generator
+    ) -> tuple[IntTensor, BoolTensor, LongTensor | None]:
+        """Return ids and fall-back flags, shape ``(q, n)``, and the sides if some had to be turned."""
+        codes = None if self.index is None else self.index.codes(queries.kept, queries.relation, queries.side)
+        ids, wrong = self._propose(queries, n, generator)
+        slots = self._rejected(codes, ids, wrong)
+        self.counts["rejected"] += len(slots)
+        flat = ids.view(-1)
+        for attempts in self.redraws:
+            if not len(slots):
+                break
+            rows = self._row(slots, n)
+            again, wrong = self._propose(queries[rows], attempts, generator)
+            if self.index is not None and codes is not None:
+                chosen = codes.index_select(0, rows).repeat_interleave(attempts)
+                wrong |= self.index.contains_codes(chosen, again.view(-1)).view(wrong.shape)
+            if attempts > 1:  # take the first good one
+                wrong, first = wrong.min(dim=-1, keepdim=True)
+                again = again.gather(-1, first)
+            flat.index_copy_(0, slots, again.view(-1))
+            slots = slots.index_select(0, flat_nonzero(wrong))
+        if not len(slots):
+            return ids, torch.zeros(1, dtype=torch.bool, device=ids.device).expand(ids.shape), None
+        fallback = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
+        if not self.uniform_is_native:
+            fallback.view(-1)[slots] = True
+            self.counts["fallback"] += len(slots)
+        drawn, side = self._uniform(queries[self._row(slots, n)], generator)
+        flat[slots] = drawn.int()
+        if side is None:
+            return ids, fallback, None
+        sides = queries.side[:, None].expand(-1, n).reshape(-1)
+        sides[slots] = side
+        return ids, fallback, sides
+
+    @staticmethod
+    def _row(slots: LongTensor, n: int) -> LongTensor:
+        return slots if n == 1 else torch.div(slots, n, rounding_mode="floor")
+
+    def _propose(self, queries: Queries, n: int, generator: torch.Generator) -> tuple[IntTensor, BoolTensor]:
+        """Return proposals and which of them break a rule other than being known, each of shape ``(q, n)``."""
+        ids, hit = self.propose(queries, n, generator)
+        ids = ids.int().contiguous()
+        wrong = equal_ids(ids, queries.replaced.int()[:, None])
+        if hit is not None and not (hit.stride(-1) == 0 and bool(hit[..., 0].all())):
+            wrong |= ~hit
+        for constraint in self.constraints:
+            wrong |= ~constraint(queries, ids)
+        return ids, wrong
+
+    def _rejected(self, codes: LongTensor | None, ids: IntTensor, wrong: BoolTensor) -> LongTensor:
+        """Return the flat positions of the proposals that cannot stay."""
+        if self.index is None or codes is None:
+            return flat_nonzero(wrong)
+        slots = flat_nonzero(self.index.suspect(codes, ids).logical_or_(wrong))
+        rows = self._row(slots, ids.shape[-1])
+        bad = self.index.confirm(codes.index_select(0, rows), ids.view(-1).index_select(0, slots))
+        bad |= wrong.view(-1).index_select(0, slots)
+        return slots.index_select(0, flat_nonzero(bad))
+
+    def _uniform(self, queries: Queries, generator: torch.Generator) -> tuple[LongTensor, LongTensor | None]:
+        """Return one exact uniform draw per query, shape ``(q,)``, and the sides if some had to be turned."""
+        if self.index is None:
+            shape = queries.replaced.shape
+            draw = torch.randint(self.num_entities - 1, shape, generator=generator, device=queries.kept.device)
+            return draw + (draw >= queries.replaced), None
+        codes = self.index.codes(queries.kept, queries.relation, queries.side)
+        side = None
+        if self.index.longest_row >= self.num_entities - 1:
+            full = self.index.free(codes, queries.replaced) <= 0
+            if bool(full.any()):
+                queries = self._turn(self.index, queries, full)
+                codes = self.index.codes(queries.kept, queries.relation, queries.side)
+                side = queries.side
+        drawn = self.index.complement_of_codes(codes, 1, exclude=queries.replaced, generator=generator)
+        return drawn.squeeze(-1), side
+
+    def _turn(self, index: TripleIndex, queries: Queries, full: BoolTensor) -> Queries:
+        """Replace the other end where one end has no unknown completion left."""
+        turned = queries.turned()
+        other = index.codes(turned.kept, turned.relation, turned.side)
+        stuck = full if not self.sides.both else full & (index.free(other, turned.replaced) <= 0)
+        if bool(stuck.any()):
+            row = int(stuck.nonzero()[0])
+            ends = (int(queries.replaced[row]), int(queries.kept[row]))
+            head, tail = ends if int(queries.side[row]) == HEAD else ends[::-1]
+            raise ExhaustedPoolError(
+                f"the positive (head {head}, relation {int(queries.relation[row])}, tail {tail}) has no negative left: all "
+                f"{self.num_entities} entities complete it to a known triple. Keep fewer known triples, leave such "
+                "positives out, or draw unfiltered."
+            )
+        self.counts["turned"] += int(full.sum())
+        kept, replaced, side = (
+            torch.where(full, new, old)
+            for new, old in zip(
+                (turned.kept, turned.replaced, turned.side), (queries.kept, queries.replaced, queries.side), strict=True
+            )
+        )
+        return Queries(kept, queries.relation, replaced, side)

@@ -1,0 +1,87 @@
+"""Which end of a positive each of its negatives replaces."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.typing import HEAD, RELATION, TAIL, FloatTensor, LongTensor
+from kgneg.core.validation import choose
+
+__all__ = ["SidePolicy"]
+
+_POLICIES = ("uniform", "bernoulli", "head", "tail", "alternate")
+
+
+class SidePolicy(nn.Module):
+    r"""Decide how many of the ``n`` negatives of a positive replace its head; the others replace its tail.
+
+    ``uniform``: each end half of the time. ``bernoulli``: the head with probability
+    :math:`\mathrm{tph} / (\mathrm{tph} + \mathrm{hpt})`, tails per head and heads per tail of the relation, so that the
+    end with fewer true alternatives is replaced more often (Wang et al., TransH, AAAI 2014). ``head`` and ``tail``: one
+    end only. ``alternate``: whole batches of head and of tail replacements in turn, as LEMON and RotatE train.
+
+    The number of heads is :math:`np` rounded up or down at random so that its mean is exactly :math:`np`: every positive
+    gets both ends as evenly as possible, which a coin per negative would not give.
+
+    :param policy: the name of the policy
+    :param triples: shape: ``(m, 3)``, needed for ``bernoulli``
+    :param num_relations: the number of relations, needed for ``bernoulli``; one without triples gets 1/2
+    :raises InvalidInputError: if the policy is unknown or its input is missing
+
+    >>> SidePolicy("uniform").heads(torch.tensor([0, 0]), 4)
+    2
+    """
+
+    head_probability: FloatTensor
+
+    def __init__(
+        self, policy: str = "uniform", *, triples: LongTensor | None = None, num_relations: int | None = None
+    ) -> None:
+        super().__init__()
+        self.policy = choose("side policy", policy, _POLICIES)
+        self.turn = 0
+        probability = torch.empty(0)
+        if policy == "bernoulli":
+            if triples is None or num_relations is None:
+                raise InvalidInputError("the bernoulli side policy needs triples and num_relations")
+            probability = self._bernoulli(triples, num_relations)
+        self.register_buffer("head_probability", probability)
+
+    @staticmethod
+    def _bernoulli(triples: LongTensor, num_relations: int) -> FloatTensor:
+        relation = triples[:, RELATION]
+        number = torch.bincount(relation, minlength=num_relations).double()
+        per_end = []
+        for end in (HEAD, TAIL):
+            pairs = torch.unique(triples[:, [RELATION, end]], dim=0)[:, 0]
+            per_end.append(number / torch.bincount(pairs, minlength=num_relations))
+        tails_per_head, heads_per_tail = per_end
+        return torch.nan_to_num(tails_per_head / (tails_per_head + heads_per_tail), nan=0.5)
+
+    @property
+    def both(self) -> bool:
+        """Whether a positive that cannot be corrupted at one end may be corrupted at the other."""
+        return self.policy in ("uniform", "bernoulli")
+
+    def heads(self, relation: LongTensor, n: int, generator: torch.Generator | None = None) -> int | LongTensor:
+        """Return how many negatives of each positive replace the head.
+
+        :param relation: shape: ``(batch,)``, the relations of the positives
+        :param n: the number of negatives per positive
+        :param generator: the source of randomness
+        :returns: one number for all positives, or shape ``(batch,)``
+        """
+        if self.policy == "alternate":
+            self.turn = 1 - self.turn
+            return n * self.turn
+        if self.policy in ("head", "tail"):
+            return n if self.policy == "head" else 0
+        if self.policy == "uniform" and n % 2 == 0:
+            return n // 2
+        if self.policy == "uniform":
+            coin = torch.randint(2, relation.shape, generator=generator, device=relation.device)
+            return n // 2 + coin
+        draw = torch.rand(relation.shape, generator=generator, device=relation.device, dtype=torch.float64)
+        return (self.head_probability[relation] * n + draw).long()

@@ -1,0 +1,87 @@
+"""Checks at public doors. Every refusal names the value, the limit and the remedy."""
+
+from __future__ import annotations
+
+import torch
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
+
+__all__ = ["choose", "validate_count", "validate_share", "validate_triples"]
+
+
+def validate_count(name: str, value: int, minimum: int = 1) -> int:
+    """Return ``value`` if it is an integer of at least ``minimum``.
+
+    :param name: what the value is called in the message
+    :param value: the value
+    :param minimum: the smallest allowed value
+    :returns: the value
+    :raises InvalidInputError: if it is no integer or too small
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInputError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
+    if value < minimum:
+        raise InvalidInputError(f"{name} must be at least {minimum}, got {value}")
+    return value
+
+
+def validate_share(name: str, value: float) -> float:
+    """Return ``value`` as a float if it lies in ``[0, 1]``.
+
+    :param name: what the value is called in the message
+    :param value: the value
+    :returns: the value as a float
+    :raises InvalidInputError: if it is not in the interval (NaN included)
+    """
+    if not 0.0 <= value <= 1.0:
+        raise InvalidInputError(f"{name} must be between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def choose(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of the choices.
+
+    :param name: what the value is called in the message
+    :param value: the value
+    :param choices: the allowed values
+    :returns: the value
+    :raises InvalidInputError: if it is not among the choices
+    """
+    if value not in choices:
+        raise InvalidInputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    return value
+
+
+def _refuse_id(triples: LongTensor, column: int, limit: int) -> None:
+    values = triples.reshape(-1, 3)[:, column]
+    where = int(((values < 0) | (values >= limit)).nonzero()[0])
+    what = "relation" if column == RELATION else "head entity" if column == HEAD else "tail entity"
+    raise InvalidInputError(
+        f"{what} id {int(values[where])} in triple {where} is out of range: ids must be in [0, {limit}). "
+        "Check that the triples and the counts come from the same graph."
+    )
+
+
+def validate_triples(triples: LongTensor, num_entities: int, num_relations: int) -> LongTensor:
+    """Return ``triples`` if they are well-formed id triples of a graph.
+
+    :param triples: shape: ``(*, 3)``, integer ids ``(head, relation, tail)``
+    :param num_entities: the number of entities
+    :param num_relations: the number of relations
+    :returns: shape: ``(*, 3)``, int64
+    :raises InvalidInputError: if the shape or type is wrong or an id is out of range (named with its position)
+    """
+    if not isinstance(triples, torch.Tensor):
+        raise InvalidInputError(f"triples must be a torch.Tensor of ids, got {type(triples).__name__}")
+    if triples.ndim < 1 or triples.shape[-1] != 3:
+        raise InvalidInputError(f"triples must have shape (*, 3), got {tuple(triples.shape)}")
+    if triples.is_floating_point() or triples.is_complex() or triples.dtype == torch.bool:
+        raise InvalidInputError(f"triples must hold integer ids, got dtype {triples.dtype}")
+    triples = triples.long()
+    if triples.numel():
+        low, high = (bounds.tolist() for bounds in triples.reshape(-1, 3).aminmax(dim=0))
+        for column, limit in ((HEAD, num_entities), (RELATION, num_relations), (TAIL, num_entities)):
+            if low[column] < 0 or high[column] >= limit:
+                _refuse_id(triples, column, limit)
+    return triples

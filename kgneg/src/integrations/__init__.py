@@ -1,0 +1,1 @@
+"""Adapters to host libraries; each subpackage is imported only when its host is used."""
