@@ -16,8 +16,9 @@ __all__ = ["UniformCorruptor"]
 class UniformCorruptor(Corruptor):
     """Replace an end by any entity, all equally likely.
 
-    With an index the draw is exactly uniform over the entities that make no known triple: the few proposals that are
-    known are replaced by an exact draw from the complement, not by rejection.
+    With an index the draw is exactly uniform over the entities that make no known triple. Give
+    ``sides=SidePolicy("bernoulli", ...)`` for the Bernoulli variant, which replaces the end with fewer true alternatives
+    more often.
 
     Source: Bordes et al., Translating Embeddings for Modeling Multi-relational Data, NIPS 2013.
 
@@ -38,5 +39,4 @@ class UniformCorruptor(Corruptor):
         :param generator: the source of randomness
         :returns: ids of shape ``(q, n)``, int32, all of them real
         """
-        shape, device = (len(queries), n), queries.kept.device
-        return draw_below(self.num_entities, shape, generator, device), None
+        return draw_below(self.num_entities, (len(queries), n), generator, generator.device), None

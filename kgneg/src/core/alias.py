@@ -30,7 +30,10 @@ def build_alias_tables(indptr: LongTensor, weights: FloatTensor) -> tuple[FloatT
     row = torch.repeat_interleave(torch.arange(len(sizes), device=indptr.device), sizes)
     weights = weights.double()
     totals = torch.zeros(len(sizes), dtype=torch.float64, device=weights.device).index_add_(0, row, weights)
-    scaled = weights * (sizes / totals)[row]
+    scaled = weights / totals[row] * sizes[row]
+    # rounding must not leave a row without a heavy member
+    peak = torch.zeros_like(totals).scatter_reduce_(0, row, scaled, "amax")
+    scaled = torch.where(scaled == peak[row], scaled.clamp(min=1), scaled)
     position = torch.arange(len(row), device=row.device) - indptr[row]
     keep = torch.ones_like(scaled)
     alias = position.clone()
@@ -60,6 +63,7 @@ def build_alias_tables(indptr: LongTensor, weights: FloatTensor) -> tuple[FloatT
         & (row[light[debtor]] == row[heavy])
         & (row[heavy[follower]] == row[heavy])
         & (follower > torch.arange(len(heavy), device=row.device))
+        & (server[debtor] < follower)  # the debt is its own or was passed on to it
     )
     keep[heavy[short]] = (1 + surplus[short] - missing[debtor[short]]).clamp_(0, 1)
     alias[heavy[short]] = position[heavy[follower[short]]]

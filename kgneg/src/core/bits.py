@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 
+from kgneg.core.modules import BufferModule
 from kgneg.core.typing import BoolTensor, IntTensor, LongTensor
 
 __all__ = ["KeyTable", "RowBits"]
@@ -21,7 +21,7 @@ def _power_of_two(number: float, largest: int) -> int:
     return min(1 << max(int(number).bit_length() - 1, 3), largest)
 
 
-class RowBits(nn.Module):
+class RowBits(BufferModule):
     """One bit per hashed ``(code, entity)`` key: a clear bit proves that the key is not in the set.
 
     Without ``scatter`` the bit of a key is its entity plus a hash of its code, so the many candidates of one row touch few
@@ -52,6 +52,9 @@ class RowBits(nn.Module):
             np.bitwise_or.at(table, slots >> 3, np.uint8(1) << (slots & 7).astype(np.uint8))
         self.register_buffer("bits", torch.from_numpy(table))
 
+    def _derive(self) -> None:
+        self.mask = 8 * len(self.bits) - 1
+
     def _slots(self, codes: LongTensor, ids: IntTensor) -> IntTensor:
         """Return the bit of each key, shape ``(q, n)``, int32, for codes ``(q,)`` and ids ``(q, n)``."""
         base = (codes * _FACTOR >> 32).int()[:, None]
@@ -71,7 +74,7 @@ class RowBits(nn.Module):
         return words.bitwise_right_shift_(within).bitwise_and_(1).view(torch.bool)
 
 
-class KeyTable(nn.Module):
+class KeyTable(BufferModule):
     """A set of integer keys in hashed buckets of a few each; membership is exact.
 
     A bucket lies in one or two cache lines and is compared as a whole, which is several times faster than a binary
@@ -88,15 +91,22 @@ class KeyTable(nn.Module):
 
     def __init__(self, keys: np.ndarray) -> None:
         super().__init__()
-        self.shift = 64 - (_power_of_two(len(keys) / 2, _MAX_BITS).bit_length() - 1)
+        number = _power_of_two(len(keys) / 2, _MAX_BITS)
+        self.shift = 65 - number.bit_length()
         buckets = self._bucket(torch.from_numpy(keys)).numpy()
         order = np.argsort(buckets, kind="stable")
-        sizes = np.bincount(buckets, minlength=1 << (64 - self.shift))
-        self.width = int(sizes.max()) if len(keys) else 0
+        sizes = np.bincount(buckets, minlength=number)
+        width = int(sizes.max()) if len(keys) else 0
         # readers look at `width` places from the start of a bucket; repeats of a real key at the end are harmless
-        table = np.concatenate([keys[order], np.repeat(keys[:1], self.width)])
+        table = np.concatenate([keys[order], np.repeat(keys[:1], width)])
         self.register_buffer("table", torch.from_numpy(table))
-        self.register_buffer("offsets", torch.from_numpy((np.cumsum(sizes) - sizes).astype(np.int32)))
+        # the last entry is the number of real keys
+        self.register_buffer("offsets", torch.from_numpy(np.append(np.cumsum(sizes) - sizes, len(keys)).astype(np.int32)))
+        self._derive()
+
+    def _derive(self) -> None:
+        self.shift = 65 - (len(self.offsets) - 1).bit_length()
+        self.width = len(self.table) - int(self.offsets[-1])
 
     def _bucket(self, keys: LongTensor) -> LongTensor:
         return (keys * _FACTOR >> self.shift).add_(1 << (63 - self.shift))

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 import torch
-from torch import nn
 
 from kgneg.core.alias import build_alias_tables
 from kgneg.core.draws import draw_below
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.modules import BufferModule
 from kgneg.core.storage import read_tensors, write_tensors
 from kgneg.core.typing import BoolTensor, FloatTensor, IntTensor, LongTensor
 from kgneg.core.validation import validate_count
@@ -23,7 +23,7 @@ __all__ = ["CandidateIndex"]
 _MAX_MEMBERS = 2**31 - 1
 
 
-class CandidateIndex(nn.Module):
+class CandidateIndex(BufferModule):
     """Pools of ids in CSR form; what a row means (an entity, a relation and side, a cluster) is the caller's business.
 
     Members of a row are sorted and distinct. With weights a row is drawn from in proportion to them, in constant time
@@ -62,8 +62,6 @@ class CandidateIndex(nn.Module):
         self._validate(indptr, indices, weights)
         self.register_buffer("indptr", indptr)
         self.register_buffer("indices", indices.int())
-        sizes = indptr.diff()
-        self.largest = int(sizes.max()) if len(sizes) else 0
         keep = alias = None
         if weights is not None:
             keep, alias = build_alias_tables(indptr, weights)
@@ -129,7 +127,8 @@ class CandidateIndex(nn.Module):
             keys = torch.unique(keys)
         else:
             keys, inverse = torch.unique(keys, return_inverse=True)
-            weights = torch.zeros(len(keys), dtype=torch.float64).index_add_(0, inverse, weights.double())
+            sums = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
+            weights = sums.index_add_(0, inverse, weights.double())
         rows = torch.div(keys, num_columns, rounding_mode="floor")
         indptr = torch.searchsorted(rows, torch.arange(num_rows + 1, device=rows.device))
         return cls(indptr, keys - rows * num_columns, num_columns=num_columns, weights=weights)
@@ -253,7 +252,12 @@ class CandidateIndex(nn.Module):
         :returns: a pair ``(ids, hit)`` of shape ``(q, n)``: int32 ids, and whether they are real draws; an empty row
             gives ``False`` and an arbitrary valid id
         """
-        return self.sample_union(rows[:, None], n, generator)
+        if self.keep is not None or not len(self.indices):
+            return self.sample_union(rows[:, None], n, generator)
+        start = self.indptr.index_select(0, rows)
+        size = self.indptr.index_select(0, rows + 1).sub_(start)[:, None]
+        position = draw_below(size, (len(rows), n), generator, rows.device).add_(start.int()[:, None])
+        return self._gather(position, size > 0)
 
     def sample_union(
         self, rows: LongTensor, n: int, generator: torch.Generator | None = None
@@ -284,10 +288,13 @@ class CandidateIndex(nn.Module):
         for column in range(1, rows.shape[1]):
             beyond = place >= ends[:, column - 1 : column].int()
             position += beyond * (shift[:, column] - shift[:, column - 1])[:, None]
-        hit = total > 0
-        if not bool(hit.all()):  # an empty union points behind its row, which may be behind the last member
+        return self._gather(position, total > 0)
+
+    def _gather(self, position: IntTensor, hit: BoolTensor) -> tuple[IntTensor, BoolTensor]:
+        """Return the members at positions, shape ``(q, n)``, and hits, shape ``(q, 1)``, expanded to that shape."""
+        if not bool(hit.all()):  # an empty row points behind itself, which may be behind the last member
             position.clamp_(max=len(self.indices) - 1)
-        return self.indices.index_select(0, position.view(-1)).view(place.shape), hit.expand(-1, n)
+        return self.indices.index_select(0, position.view(-1)).view(position.shape), hit.expand(position.shape)
 
     @staticmethod
     def _weighted_positions(

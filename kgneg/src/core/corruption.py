@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, IntTensor, LongTensor
 from kgneg.core.validation import validate_count, validate_triples
 
-__all__ = ["Constraint", "Corruptor", "Queries"]
+__all__ = ["Constraint", "Corruptor", "Proposals", "Queries"]
 
 
 class Queries:
@@ -86,6 +86,11 @@ class Constraint(Protocol):
         ...
 
 
+#: Ids of shape ``(q, n)``, and which of them are real proposals (``None``: all).
+Proposals: TypeAlias = tuple[IntTensor | LongTensor, BoolTensor | None]
+_RETREAT_ATTEMPTS = 16
+
+
 @lru_cache(maxsize=8)
 def _ends(number: int, device: torch.device) -> LongTensor:
     """Return ``0, 2, 0, 2, ...``, shape ``(2 * number,)``."""
@@ -123,6 +128,8 @@ class Corruptor(nn.Module, ABC):
 
     #: Rejected slots are proposed anew in rounds, with so many proposals at once in each; the first good one is taken.
     redraws: ClassVar[tuple[int, ...]] = (1, 2, 8, 32)
+    #: Who is asked, like :meth:`propose`, after all redraws and before the uniform draw; a method may set it.
+    retreat: Callable[[Queries, int, torch.Generator], Proposals] | None = None
     #: Whether the uniform draw is what the method itself would do, and is therefore not flagged.
     uniform_is_native: ClassVar[bool] = False
     #: Whether the method needs a text or vector for every entity.
@@ -153,9 +160,7 @@ class Corruptor(nn.Module, ABC):
         self.counts: Counter[str] = Counter()
 
     @abstractmethod
-    def propose(
-        self, queries: Queries, n: int, generator: torch.Generator
-    ) -> tuple[IntTensor | LongTensor, BoolTensor | None]:
+    def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
         """Propose replacements; the only thing that a method has to write.
 
         :param queries: ``q`` pairs that need replacements, heads and tails mixed
@@ -191,10 +196,10 @@ class Corruptor(nn.Module, ABC):
             ids, fallback, side = self._fill(queries, each, generator)
         batch = positives.shape[:-1]
         if side is not None or not isinstance(heads, int):
-            side = (queries.side if side is None else side).to(torch.int8).reshape(-1, 1).expand(-1, each)
-            side, heads = side.reshape(*batch, n), None
+            side = queries.side.repeat_interleave(each) if side is None else side
+            side, heads = side.to(torch.int8).view(*batch, n), None
         else:
-            side = _side_pattern(heads, n, flat.device).expand(*batch, n)
+            side = _side_pattern(heads, n, flat.device).clone().expand(*batch, n)
         self.counts["drawn"] += ids.numel()
         return Negatives(flat.view(*batch, 3), ids.view(*batch, n), side, fallback.reshape(*batch, n), heads)
 
@@ -225,15 +230,15 @@ class Corruptor(nn.Module, ABC):
     ) -> tuple[IntTensor, BoolTensor, LongTensor | None]:
         """Return ids and fall-back flags, shape ``(q, n)``, and the sides if some had to be turned."""
         codes = None if self.index is None else self.index.codes(queries.kept, queries.relation, queries.side)
-        ids, wrong = self._propose(queries, n, generator)
+        ids, wrong = self._checked(queries, self.propose(queries, n, generator))
         slots = self._rejected(codes, ids, wrong)
         self.counts["rejected"] += len(slots)
         flat = ids.view(-1)
-        for attempts in self.redraws:
+        for propose, attempts in self._rounds():
             if not len(slots):
                 break
             rows = self._row(slots, n)
-            again, wrong = self._propose(queries[rows], attempts, generator)
+            again, wrong = self._checked(queries[rows], propose(queries[rows], attempts, generator))
             if self.index is not None and codes is not None:
                 chosen = codes.index_select(0, rows).repeat_interleave(attempts)
                 wrong |= self.index.contains_codes(chosen, again.view(-1)).view(wrong.shape)
@@ -252,7 +257,7 @@ class Corruptor(nn.Module, ABC):
         flat[slots] = drawn.int()
         if side is None:
             return ids, fallback, None
-        sides = queries.side[:, None].expand(-1, n).reshape(-1)
+        sides = queries.side.repeat_interleave(n)  # a copy: the queries may share theirs with later batches
         sides[slots] = side
         return ids, fallback, sides
 
@@ -260,9 +265,14 @@ class Corruptor(nn.Module, ABC):
     def _row(slots: LongTensor, n: int) -> LongTensor:
         return slots if n == 1 else torch.div(slots, n, rounding_mode="floor")
 
-    def _propose(self, queries: Queries, n: int, generator: torch.Generator) -> tuple[IntTensor, BoolTensor]:
+    def _rounds(self) -> list[tuple[Callable[..., Proposals], int]]:
+        """Return whom to ask for replacements of rejected proposals, and for how many at once, in order."""
+        rounds: list[tuple[Callable[..., Proposals], int]] = [(self.propose, attempts) for attempts in self.redraws]
+        return rounds if self.retreat is None else [*rounds, (self.retreat, _RETREAT_ATTEMPTS)]
+
+    def _checked(self, queries: Queries, proposals: Proposals) -> tuple[IntTensor, BoolTensor]:
         """Return proposals and which of them break a rule other than being known, each of shape ``(q, n)``."""
-        ids, hit = self.propose(queries, n, generator)
+        ids, hit = proposals
         ids = ids.int().contiguous()
         wrong = equal_ids(ids, queries.replaced.int()[:, None])
         if hit is not None and not (hit.stride(-1) == 0 and bool(hit[..., 0].all())):

@@ -31,5 +31,5 @@ def draw_below(
     """
     number = shape[0] * shape[1]
     words = torch.empty((number + 1) // 2, dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
-    bits = words.view(torch.int32)[:number].view(shape).bitwise_and_(2**_BITS - 1)
+    bits = words.view(torch.int32)[:number].view(shape).bitwise_and_(2**_BITS - 1)  # no sign
     return bits.double().mul_(limit * _SCALE).int()

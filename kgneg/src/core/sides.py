@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.modules import BufferModule
 from kgneg.core.typing import HEAD, RELATION, TAIL, FloatTensor, LongTensor
 from kgneg.core.validation import choose
 
@@ -14,7 +14,7 @@ __all__ = ["SidePolicy"]
 _POLICIES = ("uniform", "bernoulli", "head", "tail", "alternate")
 
 
-class SidePolicy(nn.Module):
+class SidePolicy(BufferModule):
     r"""Decide how many of the ``n`` negatives of a positive replace its head; the others replace its tail.
 
     ``uniform``: each end half of the time. ``bernoulli``: the head with probability

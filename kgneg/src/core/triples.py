@@ -6,12 +6,12 @@ import hashlib
 
 import numpy as np
 import torch
-from torch import nn
 
 from kgneg.core.bits import KeyTable, RowBits
 from kgneg.core.draws import draw_below
 from kgneg.core.errors import ExhaustedPoolError, InvalidInputError, KeyOverflowError
 from kgneg.core.masks import flat_nonzero
+from kgneg.core.modules import BufferModule
 from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, IntTensor, LongTensor, Side
 from kgneg.core.validation import choose, validate_count, validate_triples
 
@@ -23,7 +23,7 @@ _MAX_ENTITIES = 2**31 - 1
 _WIDE_BITS, _NARROW_BITS = 48, 16
 
 
-class TripleIndex(nn.Module):
+class TripleIndex(BufferModule):
     r"""A set of known triples that answers two questions for a whole batch at once.
 
     * Is :math:`(h, r, t)` known?  (:meth:`contains`)
@@ -60,6 +60,7 @@ class TripleIndex(nn.Module):
 
     keys: LongTensor
     pairs: LongTensor
+    longest: LongTensor
 
     def __init__(self, triples: LongTensor, *, num_entities: int, num_relations: int, keys: str = "triple") -> None:
         super().__init__()
@@ -78,7 +79,8 @@ class TripleIndex(nn.Module):
         self.wide = RowBits(sorted_keys, num_entities, bits_per_key=_WIDE_BITS)
         self.narrow = RowBits(sorted_keys, num_entities, bits_per_key=_NARROW_BITS, scatter=True)
         self.table = KeyTable(sorted_keys)
-        self._count_rows()
+        self.register_buffer("longest", torch.tensor(self._longest_row()))
+        self._derive()
         self.to(device)
 
     def _choose_layout(self, keys: str) -> str:
@@ -123,13 +125,16 @@ class TripleIndex(nn.Module):
             codes = np.delete(codes, repeated)
         return codes, pairs
 
-    def _count_rows(self) -> None:
-        """Remember how many triples there are and the longest row of known completions."""
-        codes = torch.div(self.keys, self.num_entities, rounding_mode="floor")
-        starts = torch.cat([codes.new_tensor([-1]), (codes[1:] != codes[:-1]).nonzero().squeeze(-1)]) + 1
-        ends = torch.cat([starts[1:], starts.new_tensor([len(codes)])])
+    def _longest_row(self) -> int:
+        """Return the number of members of the longest row, in bounded memory."""
+        if not len(self.keys):
+            return 0
+        codes = self.keys.div(self.num_entities, rounding_mode="floor")
+        return int(torch.unique_consecutive(codes, return_counts=True)[1].max())
+
+    def _derive(self) -> None:
         self.num_triples = len(self.keys) // 2
-        self.longest_row = int((ends - starts).max()) if len(codes) else 0
+        self.longest_row = int(self.longest)
 
     @property
     def nbytes(self) -> int:

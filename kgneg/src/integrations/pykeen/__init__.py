@@ -1,0 +1,50 @@
+"""kgneg's samplers, filterer and datasets in PyKEEN.
+
+Nothing has to be imported: PyKEEN loads this package by itself (``from pykeen.pipeline import pipeline`` is enough), after
+which ``negative_sampler="lemon"`` works in ``pipeline``, ``hpo_pipeline``, experiment files and training loops.
+"""
+
+from __future__ import annotations
+
+# first: importing it loads the entry point below in the right order, whichever of the two packages comes first
+import pykeen.datasets  # noqa: F401  # isort: skip
+
+from pykeen.sampling import negative_sampler_resolver
+from pykeen.sampling.filtering import filterer_resolver
+
+from kgneg.integrations.pykeen.base import KgnegNegativeSampler
+from kgneg.integrations.pykeen.datasets import KgnegDataset, to_pykeen
+from kgneg.integrations.pykeen.filterer import ExactFilterer
+from kgneg.integrations.pykeen.given import GivenNegativeSampler
+from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
+from kgneg.integrations.pykeen.mixture import MixtureNegativeSampler
+from kgneg.integrations.pykeen.typed import TypedNegativeSampler
+from kgneg.integrations.pykeen.uniform import KgnegBernoulliNegativeSampler, KgnegUniformNegativeSampler
+
+__all__ = [
+    "SAMPLERS",
+    "ExactFilterer",
+    "GivenNegativeSampler",
+    "KgnegBernoulliNegativeSampler",
+    "KgnegDataset",
+    "KgnegNegativeSampler",
+    "KgnegUniformNegativeSampler",
+    "LemonNegativeSampler",
+    "MixtureNegativeSampler",
+    "TypedNegativeSampler",
+    "to_pykeen",
+]
+
+#: All samplers that are registered with PyKEEN.
+SAMPLERS: tuple[type[KgnegNegativeSampler], ...] = (
+    KgnegUniformNegativeSampler,
+    KgnegBernoulliNegativeSampler,
+    TypedNegativeSampler,
+    LemonNegativeSampler,
+    MixtureNegativeSampler,
+    GivenNegativeSampler,
+)
+
+for _sampler in SAMPLERS:
+    negative_sampler_resolver.register(_sampler, raise_on_conflict=False)
+filterer_resolver.register(ExactFilterer, raise_on_conflict=False)

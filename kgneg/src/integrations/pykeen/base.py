@@ -1,0 +1,183 @@
+"""What all PyKEEN samplers of kgneg share."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pykeen.sampling import NegativeSampler
+from torch.utils.data import get_worker_info
+
+from kgneg.core.cache import MemoryCache, content_key
+from kgneg.core.corruption import Corruptor
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.modules import share
+from kgneg.core.negatives import Negatives
+from kgneg.core.sides import SidePolicy
+from kgneg.core.triples import TripleIndex
+from kgneg.core.typing import LongTensor
+from kgneg.core.validation import validate_count
+
+__all__ = ["NUM_NEGS_RANGE", "KgnegNegativeSampler", "Setup"]
+
+#: The search range that all samplers share, as PyKEEN has it.
+NUM_NEGS_RANGE: Mapping[str, Mapping[str, Any]] = {"num_negs_per_pos": {"type": int, "low": 1, "high": 100, "log": True}}
+
+#: Indices and pools of this process: PyKEEN constructs a sampler two or three times per run.
+_shared = MemoryCache(size=16)
+
+
+class Setup:
+    """The graph that a sampler is constructed for, and access to what was built for it before.
+
+    :param mapped_triples: shape: ``(m, 3)``, the training triples, with inverse triples when PyKEEN makes them
+    :param num_entities: the number of entities
+    :param num_relations: the number of relations, with inverse relations when PyKEEN makes them
+    """
+
+    def __init__(self, mapped_triples: LongTensor, num_entities: int, num_relations: int) -> None:
+        self.mapped_triples = mapped_triples
+        self.num_entities = num_entities
+        self.num_relations = num_relations
+        self.key = content_key(mapped_triples, num_entities, num_relations)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers of entities and relations, as keyword arguments."""
+        return {"num_entities": self.num_entities, "num_relations": self.num_relations}
+
+    def build(self, kind: str, key: Any, make: Any) -> Any:
+        """Return what ``make`` returns, made once per process for this graph; modules come as independent twins.
+
+        :param kind: what is built
+        :param key: what it depends on besides the graph; anything that JSON can spell
+        :param make: a function without arguments
+        :returns: the result
+        """
+        result = _shared.get((kind, self.key, content_key(key)), make)
+        return share(result) if isinstance(result, torch.nn.Module) else result
+
+    def index(self) -> TripleIndex:
+        """Return the index of the training triples."""
+        index: TripleIndex = self.build(
+            "index", None, lambda: TripleIndex(self.mapped_triples, keys="auto", **self.sizes)
+        )
+        return index
+
+    def sides(self, policy: str) -> SidePolicy:
+        """Return a side policy for this graph.
+
+        :param policy: the name of the policy
+        :returns: the policy
+        """
+        return SidePolicy(policy, triples=self.mapped_triples, num_relations=self.num_relations)
+
+
+class KgnegNegativeSampler(NegativeSampler, ABC):  # type: ignore[misc]
+    """Adapter from a :class:`~kgneg.core.corruption.Corruptor` to PyKEEN's interface.
+
+    Negatives are never known training triples (``filtered=True``, the default), so there is no mask; ``filtered=False``
+    draws without looking. A ``filterer`` is applied on top and does give a mask.
+
+    Draws come from a private generator: construction and sampling leave torch's global stream untouched. Its seed is
+    ``seed``, or what was given to :func:`torch.manual_seed` (PyKEEN's ``random_seed``).
+
+    :param mapped_triples: shape: ``(m, 3)``, the training triples
+    :param num_entities: the number of entities; ``None`` infers it
+    :param num_relations: the number of relations; ``None`` infers it
+    :param num_negs_per_pos: the number of negatives per positive, 1 by default
+    :param filtered: whether known triples are excluded, exactly
+    :param filterer: a PyKEEN filterer to apply on top
+    :param filterer_kwargs: its arguments
+    :param seed: the seed of the private generator
+    """
+
+    #: The name as users write it.
+    display_name: ClassVar[str]
+    #: Where the method comes from.
+    citation: ClassVar[str]
+    #: Whether the method needs a text for every entity.
+    needs_text: ClassVar[bool] = False
+
+    corruptor: Corruptor
+
+    def __init__(
+        self,
+        *,
+        mapped_triples: LongTensor,
+        num_entities: int | None,
+        num_relations: int | None,
+        num_negs_per_pos: int | None,
+        filtered: bool,
+        filterer: Any,
+        filterer_kwargs: Mapping[str, Any] | None,
+        seed: int | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        if num_negs_per_pos is not None:
+            validate_count("num_negs_per_pos", num_negs_per_pos)
+        if not isinstance(filtered, bool):
+            raise InvalidInputError(f"filtered must be True or False, got {filtered!r}")
+        super().__init__(
+            mapped_triples=mapped_triples,
+            num_entities=num_entities,
+            num_relations=num_relations,
+            num_negs_per_pos=num_negs_per_pos,
+            filterer=filterer,
+            filterer_kwargs=filterer_kwargs,
+        )
+        setup = Setup(mapped_triples, self.num_entities, self.num_relations)
+        common = {**setup.sizes, "index": setup.index() if filtered else None, "seed": seed}
+        self.corruptor = self.make_corruptor(setup, common, **options)
+
+    @classmethod
+    @abstractmethod
+    def make_corruptor(cls, setup: Setup, common: dict[str, Any], **options: Any) -> Corruptor:
+        """Build the corruptor; what an adapter has to write besides its constructor.
+
+        :param setup: the graph, and access to what was built for it before
+        :param common: the arguments of every corruptor: sizes, index and seed
+        :param options: the adapter's own options
+        :returns: the corruptor
+        """
+
+    def draw(self, positive_batch: LongTensor) -> Negatives:
+        """Draw negatives in compact form.
+
+        :param positive_batch: shape: ``(*batch, 3)``, ids, checked to be in range
+        :returns: negatives of shape ``(*batch, num_negs_per_pos)``
+        """
+        negatives: Negatives = self.corruptor(positive_batch, self.num_negs_per_pos)
+        return negatives
+
+    def corrupt_batch(self, positive_batch: LongTensor) -> LongTensor:
+        """Draw negatives as PyKEEN wants them.
+
+        :param positive_batch: shape: ``(*batch, 3)``, ids
+        :returns: shape: ``(*batch, num_negs_per_pos, 3)``
+        """
+        _warn_about_workers()
+        triples: LongTensor = self.corruptor(positive_batch, self.num_negs_per_pos, trusted=True).triples
+        return triples
+
+    def report(self) -> dict[str, int]:
+        """Return how many negatives were drawn, rejected at first, filled by fall-back, and turned to the other end."""
+        return {name: self.corruptor.counts[name] for name in ("drawn", "rejected", "fallback", "turned")}
+
+
+def _warn_about_workers() -> None:
+    """Warn, once per process, when PyKEEN's loader runs two or more workers."""
+    worker = get_worker_info()
+    if worker is not None and worker.num_workers > 1 and worker.id == 0 and not getattr(worker, "_kgneg_warned", False):
+        # each worker gets the ids 0..k-1 of its share instead of its share, so all see the same leading triples
+        object.__setattr__(worker, "_kgneg_warned", True)
+        warnings.warn(
+            f"num_workers={worker.num_workers}: PyKEEN 1.11 then trains on the first 1/{worker.num_workers} of the "
+            "triples only, because every worker of its sLCWA loader walks over the same leading part. Use num_workers=0; "
+            "kgneg's samplers are fast enough for the main process.",
+            UserWarning,
+            stacklevel=3,
+        )

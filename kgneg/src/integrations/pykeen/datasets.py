@@ -1,0 +1,79 @@
+"""Text-bearing graphs as PyKEEN datasets.
+
+PyKEEN loads this module through the entry point ``pykeen.datasets``, which is how the samplers of kgneg are found by name
+in a program that never imports kgneg.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pykeen.datasets.base import EagerDataset
+from pykeen.triples import TriplesFactory
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.typing import LongTensor
+from kgneg.datasets import KnowledgeGraph, load
+
+__all__ = ["KgnegDataset", "to_pykeen"]
+
+
+class KgnegDataset(EagerDataset):  # type: ignore[misc]
+    """A graph from a folder, an RDF file, or built in, with its texts and types at hand for samplers.
+
+    In PyKEEN: ``pipeline(dataset="kgneg", dataset_kwargs=dict(path="my-graph"), negative_sampler="lemon", ...)``.
+
+    :param path: what :func:`kgneg.datasets.load` takes
+    :param create_inverse_triples: whether training triples are doubled by inverse relations
+    :param graph: a graph in memory instead of a path
+    :raises InvalidInputError: if there are no test triples, or both or none of path and graph are given
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        create_inverse_triples: bool = False,
+        *,
+        graph: KnowledgeGraph | None = None,
+    ) -> None:
+        if (path is None) == (graph is None):
+            raise InvalidInputError("give dataset_kwargs=dict(path=...): a folder, an RDF file or a built-in name")
+        graph = load(str(path)) if graph is None else graph
+        if not len(graph.test):
+            raise InvalidInputError(
+                f"{graph.name} has no test triples, which PyKEEN needs: add a test file, or split the graph"
+            )
+        self.graph = graph
+        metadata = {"name": graph.name, "texts": dict(graph.texts), "types": tuple(graph.types)}
+        training, testing, validation = (
+            _factory(graph, triples, metadata, create_inverse_triples and triples is graph.train)
+            for triples in (graph.train, graph.test, graph.valid)
+        )
+        super().__init__(
+            training=training,
+            testing=testing,
+            validation=validation if len(graph.valid) else None,
+            metadata={"name": graph.name},
+        )
+
+
+def _factory(graph: KnowledgeGraph, triples: LongTensor, metadata: dict[str, Any], inverse: bool) -> TriplesFactory:
+    return TriplesFactory(
+        mapped_triples=triples,
+        entity_to_id={label: number for number, label in enumerate(graph.entities)},
+        relation_to_id={label: number for number, label in enumerate(graph.relations)},
+        create_inverse_triples=inverse,
+        metadata=metadata,
+    )
+
+
+def to_pykeen(graph: KnowledgeGraph, *, create_inverse_triples: bool = False) -> KgnegDataset:
+    """Return a graph as a PyKEEN dataset with the same ids.
+
+    :param graph: the graph
+    :param create_inverse_triples: whether training triples are doubled by inverse relations
+    :returns: the dataset
+    :raises InvalidInputError: if there are no test triples
+    """
+    return KgnegDataset(graph=graph, create_inverse_triples=create_inverse_triples)

@@ -1,0 +1,87 @@
+"""From the bare ids that PyKEEN hands to a sampler back to labels and texts."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from pykeen.triples import TriplesFactory
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
+
+__all__ = ["Labels", "find_labels"]
+
+
+class Labels(NamedTuple):
+    """The labels of a graph."""
+
+    #: entity labels by id
+    entities: tuple[str, ...]
+    #: relation labels by id, without inverse relations
+    relations: tuple[str, ...]
+    #: texts by entity label, when the graph came with texts
+    texts: Mapping[str, str]
+    #: pairs of entity label and type label, when the graph came with types
+    types: tuple[tuple[str, str], ...]
+    #: whether relation ids are doubled for inverse relations
+    inverse: bool
+
+
+def find_labels(mapped_triples: LongTensor, num_entities: int) -> Labels | None:
+    """Find the labels behind triples by looking at the triples factories that are alive.
+
+    PyKEEN gives a sampler neither the factory nor its labels. The factory with exactly these triples is taken; when there
+    is none (the caller made a subset), any factory with that number of entities, provided that all of them agree.
+
+    :param mapped_triples: shape: ``(m, 3)``, the triples as given to the sampler, with inverse triples or not
+    :param num_entities: the number of entities
+    :returns: the labels, or ``None`` when no factory with labels fits
+    :raises InvalidInputError: if factories with different labels fit
+    """
+    alive = [
+        candidate
+        for candidate in gc.get_objects()
+        if type(candidate).__mro__.__contains__(TriplesFactory) and candidate.num_entities == num_entities
+    ]
+    exact = [factory for factory in alive if _made(factory, mapped_triples)]
+    found = {_labels(factory, mapped_triples) for factory in exact or alive}
+    plain = {(labels.entities, labels.relations) for labels in found}
+    if len(plain) > 1:
+        raise InvalidInputError(
+            f"{len(plain)} graphs with {num_entities} entities and different labels are in memory, so the labels of these "
+            "triples are ambiguous. Give texts= or vectors=, or delete the graphs that are not used."
+        )
+    return max(found, key=lambda labels: len(labels.texts)) if found else None
+
+
+def _made(factory: TriplesFactory, mapped_triples: LongTensor) -> bool:
+    """Return whether these are the triples of a factory, possibly followed by their inverses."""
+    own = factory.mapped_triples
+    if own is mapped_triples:
+        return True
+    if not factory.create_inverse_triples:
+        return own.shape == mapped_triples.shape and torch.equal(own, mapped_triples.to(own.device))
+    if len(mapped_triples) != 2 * len(own):
+        return False
+    first = mapped_triples[: len(own)].to(own.device)
+    return torch.equal(first[:, [HEAD, TAIL]], own[:, [HEAD, TAIL]]) and torch.equal(
+        first[:, RELATION], 2 * own[:, RELATION]
+    )
+
+
+class _Frozen(dict[str, str]):
+    """Texts that can be a member of a set, by identity."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return id(self)
+
+
+def _labels(factory: TriplesFactory, mapped_triples: LongTensor) -> Labels:
+    entities = tuple(factory.entity_id_to_label[number] for number in range(factory.num_entities))
+    relations = tuple(factory.relation_id_to_label[number] for number in range(factory.real_num_relations))
+    metadata: Mapping[str, Any] = factory.metadata or {}
+    texts = _Frozen(metadata.get("texts", {}))
+    return Labels(entities, relations, texts, tuple(metadata.get("types", ())), factory.create_inverse_triples)

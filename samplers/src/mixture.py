@@ -1,0 +1,113 @@
+"""Several methods in fixed shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from kgneg.core.corruption import Corruptor, Proposals, Queries
+from kgneg.core.errors import InvalidInputError
+
+__all__ = ["MixtureCorruptor"]
+
+
+class MixtureCorruptor(Corruptor):
+    """Give each method its share of the negatives of every positive.
+
+    The slots of a row are dealt out in order of the components; a slot that lies on a border goes to either neighbour at
+    random, so that every method gets exactly its share on average and never differs from it by a whole slot in a row. Only
+    the proposals of the components are used; sides, removal of known triples and fall-back are those of the mixture.
+
+    :param components: pairs of a corruptor and its positive weight; weights are scaled to sum to one
+    :param options: the arguments of :class:`~kgneg.core.corruption.Corruptor`
+    :raises InvalidInputError: if there is no component, a weight is not positive, or sizes differ
+
+    >>> from kgneg.samplers.uniform import UniformCorruptor
+    >>> sizes = {"num_entities": 9, "num_relations": 1}
+    >>> mixture = MixtureCorruptor([(UniformCorruptor(**sizes), 3.0), (UniformCorruptor(**sizes), 1.0)], seed=0, **sizes)
+    >>> mixture.shares
+    (0.75, 0.25)
+    """
+
+    citation: ClassVar[str] = "kgneg"
+
+    def __init__(self, components: Sequence[tuple[Corruptor, float]], **options: Any) -> None:
+        super().__init__(**options)
+        if not components:
+            raise InvalidInputError("a mixture needs at least one component")
+        for corruptor, weight in components:
+            if not (weight > 0 and weight != float("inf")):
+                raise InvalidInputError(f"weights must be positive and finite, got {weight!r}; leave the component out")
+            if (corruptor.num_entities, corruptor.num_relations) != (self.num_entities, self.num_relations):
+                raise InvalidInputError(
+                    f"a component for {corruptor.num_entities} entities and {corruptor.num_relations} relations does not "
+                    f"fit a mixture for {self.num_entities} and {self.num_relations}"
+                )
+        self.components = nn.ModuleList(corruptor for corruptor, _ in components)
+        total = sum(weight for _, weight in components)
+        self.shares = tuple(weight / total for _, weight in components)
+
+    def _borders(self, n: int) -> list[float]:
+        """Return where the part of each component ends within ``n`` slots, free of rounding noise."""
+        ends, end = [], 0.0
+        for share in self.shares:
+            end += share * n
+            ends.append(float(round(end)) if abs(end - round(end)) < 1e-9 else end)
+        ends[-1] = float(n)
+        return ends
+
+    def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
+        """Propose what the components propose, in their shares.
+
+        :param queries: the pairs that need replacements
+        :param n: the number of proposals per query
+        :param generator: the source of randomness
+        :returns: ids and hits of shape ``(q, n)``
+        """
+        device = queries.kept.device
+        ids = torch.zeros((len(queries), n), dtype=torch.int32, device=device)
+        hits = torch.ones((len(queries), n), dtype=torch.bool, device=device)
+        shared: dict[int, list[tuple[int, float]]] = {}
+        begin = 0.0
+        for number, end in enumerate(self._borders(n)):
+            first, last = -int(-begin // 1), int(end)  # whole slots, from the ceiling to the floor
+            if first < last:
+                part, hit = self.components[number].propose(queries, last - first, generator)
+                ids[:, first:last] = part
+                if hit is not None:
+                    hits[:, first:last] = hit
+            for slot in {int(begin), last} - set(range(first, last)):
+                overlap = min(end, slot + 1.0) - max(begin, float(slot))
+                if overlap > 0:
+                    shared.setdefault(slot, []).append((number, overlap))
+            begin = end
+        for slot, owners in shared.items():
+            self._deal(queries, ids[:, slot], hits[:, slot], owners, generator)
+        return ids, hits
+
+    def _deal(
+        self,
+        queries: Queries,
+        ids: torch.Tensor,
+        hits: torch.Tensor,
+        owners: list[tuple[int, float]],
+        generator: torch.Generator,
+    ) -> None:
+        """Fill one slot of every row, in place, from owners drawn in proportion to how much of the slot is theirs."""
+        draw = torch.rand(len(queries), generator=generator, device=ids.device, dtype=torch.float64)
+        end = 0.0
+        for position, (number, overlap) in enumerate(owners):
+            begin, end = end, end + overlap
+            mine = draw >= begin
+            if position + 1 < len(owners):
+                mine &= draw < end
+            rows = mine.nonzero().squeeze(-1)
+            if not len(rows):
+                continue
+            part, hit = self.components[number].propose(queries[rows], 1, generator)
+            ids[rows] = part.squeeze(-1).int()
+            if hit is not None:
+                hits[rows] = hit.squeeze(-1)
