@@ -80,6 +80,7 @@ types: setup ## check the types
 	cd $(TYPES) && $(MYPY) -p kgneg
 
 docs: $(VENV)/.stamp-docs ## build the documentation; warnings are errors
+	rm -rf docs/api/_autosummary
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.stamp-run ## measure the samplers

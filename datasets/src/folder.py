@@ -20,19 +20,19 @@ _TABLE_SUFFIXES = tuple(f".tsv{packed}" for packed in COMPRESSIONS)
 def load_folder(path: str | os.PathLike[str], name: str | None = None) -> KnowledgeGraph:
     r"""Read a knowledge graph from a folder.
 
-    ======================================  ==============================================================
-    file                                    content
-    ======================================  ==============================================================
-    ``train``                               training triples; the only file that must be there
-    ``valid``, ``test``                     evaluation triples
-    ``valid_negatives``, ``test_negatives`` false triples that go with them
-    ``valid_labelled``, ``test_labelled``   both in one file, with a fourth column ``1`` or ``-1``
-    ``entities.tsv``                        texts of the entities, see :func:`read_texts`
-    ``relations.tsv``                       texts of the relations; only the name, where there is one
-    ``entity_types.tsv``                    pairs of entity and type, see :func:`read_types`
-    ``types.tsv``                           names of the types; a name that several types share is made
-                                            unique by the label of the type
-    ======================================  ==============================================================
+    ========================================  ==============================================================
+    file                                      content
+    ========================================  ==============================================================
+    ``train``                                 training triples; the only file that must be there
+    ``valid``, ``test``                       evaluation triples
+    ``valid_negatives``, ``test_negatives``   false triples that go with them
+    ``valid_labelled``, ``test_labelled``     both in one file, with a fourth column ``1`` or ``-1``
+    ``entities.tsv``                          texts of the entities, see :func:`read_texts`
+    ``relations.tsv``                         texts of the relations; only the name, where there is one
+    ``entity_types.tsv``                      pairs of entity and type, see :func:`read_types`
+    ``types.tsv``                             names of the types; a name that several types share is made
+                                              unique by the label of the type
+    ========================================  ==============================================================
 
     Files of triples end in ``.txt``, ``.tsv`` (see :func:`read_triples`) or ``.parquet``; text files may be packed
     (``.gz``, ``.bz2``, ``.xz``).

@@ -19,6 +19,7 @@ import copy
 import inspect
 import pickle
 import random
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +58,7 @@ def _random_triples() -> LongTensor:
     """Return a sparse graph of 40 entities and 3 relations, each of which has triples."""
     limits = torch.tensor([_ENTITIES, _RELATIONS, _ENTITIES])
     draw = torch.rand((240, 3), generator=_generator(1), dtype=torch.float64)
-    return (draw * limits).long().unique(dim=0)
+    return (draw * limits).long()
 
 
 def _dense_triples() -> LongTensor:
@@ -151,13 +152,17 @@ class _Draws(Dataset[torch.Tensor]):
         return 2
 
     def __getitem__(self, item: int) -> torch.Tensor:
-        return self.corruptor(self.positives, 8).entity.clone()
+        negatives: Negatives = self.corruptor(self.positives, 8)
+        entity: torch.Tensor = negatives.entity
+        return entity.clone()
 
 
 def _worker_draws(corruptor: Corruptor, positives: LongTensor) -> list[torch.Tensor]:
     """Return what each of two data loader workers draws first."""
-    loader = DataLoader(_Draws(corruptor, positives), batch_size=None, num_workers=2, generator=_generator(0))
-    return [draw.clone() for draw in loader]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create 2 worker")  # on a machine with one core
+        loader = DataLoader(_Draws(corruptor, positives), batch_size=None, num_workers=2, generator=_generator(0))
+        return [draw.clone() for draw in loader]
 
 
 class CorruptorConformance:
@@ -450,7 +455,8 @@ class CorruptorConformance:
         corruptor = self._plain()[0]
         _check(corruptor.citation.strip(), f"{type(corruptor).__name__} has no citation")
         _check(isinstance(corruptor, Corruptor), f"make returned {type(corruptor).__name__}, which is no Corruptor")
-        names = {name for kind in type(corruptor).__mro__ for name in inspect.signature(kind.__init__).parameters}
+        kinds = [kind for kind in type(corruptor).__mro__ if issubclass(kind, Corruptor)]
+        names = {name for kind in kinds for name in inspect.signature(kind).parameters}
         for name, choices in corruptor.hpo_default.items():
             _check(name in names, f"hpo_default names {name!r}, which is no argument of the constructor")
             _check("type" in choices, f"hpo_default[{name!r}] has no type: {dict(choices)}")

@@ -3,15 +3,15 @@
 Every method is a :class:`~kgneg.core.corruption.Corruptor`: called with a batch of positives and a number, it returns
 :class:`~kgneg.core.negatives.Negatives`. Given an index of known triples it never returns one of them.
 
-========================  ====================================================  ==========================================
-class                     candidates                                            use it for
-========================  ====================================================  ==========================================
-:class:`UniformCorruptor` any entity                                            the baseline that everything else must beat
-:class:`TypedCorruptor`   domain and range of the relation                      hard negatives without any text
-:class:`LemonCorruptor`   text clusters near the kept or the replaced entity    hard negatives from names and descriptions
-:class:`GivenCorruptor`   a table of negatives                                  negatives that people verified
-:class:`MixtureCorruptor` others, in fixed shares                               a share of hard negatives among easy ones
-========================  ====================================================  ==========================================
+=========================  ==============================================  ===============================
+class                      candidates                                      use it for
+=========================  ==============================================  ===============================
+:class:`UniformCorruptor`  any entity                                      the baseline to beat
+:class:`TypedCorruptor`    domain and range of the relation                hard negatives without any text
+:class:`LemonCorruptor`    text clusters near the kept or replaced entity  hard negatives from texts
+:class:`GivenCorruptor`    a table of negatives                            negatives that people verified
+:class:`MixtureCorruptor`  others, in fixed shares                         hard negatives among easy ones
+=========================  ==============================================  ===============================
 """
 
 from __future__ import annotations
@@ -42,6 +42,6 @@ __all__ = [
 #: Finds a corruptor class by its name: ``corruptor_resolver.lookup("lemon")``.
 corruptor_resolver: ClassResolver[Corruptor] = ClassResolver(
     [UniformCorruptor, TypedCorruptor, LemonCorruptor, GivenCorruptor, MixtureCorruptor],
-    base=Corruptor,
+    base=Corruptor,  # type: ignore[type-abstract]
     default=UniformCorruptor,
 )

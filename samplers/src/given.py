@@ -9,18 +9,19 @@ import torch
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.modules import BufferModule
 from kgneg.core.typing import HEAD, TAIL, LongTensor
 from kgneg.core.validation import validate_triples
 
 __all__ = ["GivenCorruptor"]
 
 
-class GivenCorruptor(Corruptor):
+class GivenCorruptor(BufferModule, Corruptor):
     """Replace an end such that a given negative results.
 
     A given negative ``(h, r, t)`` serves every positive ``(h, r, ?)`` when the tail is replaced, and every positive
-    ``(?, r, t)`` when the head is. Pairs without a given negative take the fall-back. With an index, given negatives that
-    are known triples are never drawn; :attr:`num_known` counts them.
+    ``(?, r, t)`` when the head is. Pairs without a given negative take the fall-back. With an index, given negatives
+    that are known triples are never drawn; :attr:`num_known` counts them.
 
     :param negatives: shape: ``(k, 3)``, the given negatives
     :param options: the arguments of :class:`~kgneg.core.corruption.Corruptor`

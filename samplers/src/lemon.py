@@ -10,24 +10,24 @@ from kgneg.core.bits import KeyTable
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.modules import BufferModule
 from kgneg.core.typing import TAIL, FloatTensor, LongTensor
+from kgneg.core.unions import UnionIndex
 from kgneg.samplers.lemon_pools import LemonPools, LemonSettings, build_lemon_pools
 
 __all__ = ["LemonCorruptor"]
 
-_UNITED_MEMBERS = 1 << 25
 
-
-class LemonCorruptor(Corruptor):
+class LemonCorruptor(BufferModule, Corruptor):
     """Replace an end by an entity whose text a language model places near the text of an anchor entity.
 
-    Entity vectors are clustered once; the pool of an anchor is the union of the clusters nearest to it. Published with the
-    *kept* entity as the anchor; the default here is the *replaced* one, whose neighbours are of the kind that is asked for.
-    See :class:`~kgneg.samplers.lemon_pools.LemonSettings` for all choices and ``LemonSettings.paper()`` for the published
-    one, which goes with ``SidePolicy("alternate")``.
+    Entity vectors are clustered once; the pool of an anchor is the union of the clusters nearest to it. Published with
+    the *kept* entity as the anchor; the default here is the *replaced* one, whose neighbours are of the kind that is
+    asked for. See :class:`~kgneg.samplers.lemon_pools.LemonSettings` for all choices and ``LemonSettings.paper()`` for
+    the published one, which goes with ``SidePolicy("alternate")``.
 
-    With types the pool is narrowed to entities that fit the relation. Where nothing is left, the whole type pool is drawn
-    from.
+    With types the pool is narrowed to entities that fit the relation. Where nothing is left, the whole type pool is
+    drawn from.
 
     Source: Rony et al., LEMON: LanguagE ModeL for Negative Sampling of Knowledge Graph Embeddings, arXiv 2203.04703.
 
@@ -38,7 +38,7 @@ class LemonCorruptor(Corruptor):
     :raises InvalidInputError: if the pools are for another number of entities
 
     >>> vectors = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
-    >>> settings = LemonSettings(n_clusters=2, n_nearest=1)
+    >>> settings = LemonSettings(dim=None, n_clusters=2, n_nearest=1)
     >>> lemon = LemonCorruptor.from_vectors(vectors, settings, num_entities=4, num_relations=1, seed=0)
     >>> lemon(torch.tensor([[0, 0, 2]]), 2).triples.tolist()
     [[[1, 0, 2], [0, 0, 3]]]
@@ -56,15 +56,19 @@ class LemonCorruptor(Corruptor):
             raise InvalidInputError(f"pools for {len(built.rows)} entities do not fit {self.num_entities} entities")
         if types is not None and types.num_rows != 2 * self.num_relations:
             raise InvalidInputError(f"types need two rows per relation: {2 * self.num_relations}, got {types.num_rows}")
+        if types is not None and types.num_columns != self.num_entities:
+            raise InvalidInputError(f"types for {types.num_columns} entities do not fit {self.num_entities} entities")
         self.settings = settings
         self.types = types
         self.fits: KeyTable | None = None
         pools, rows = built
+        self.unions: UnionIndex | None = None
         if types is None:
-            pools, rows = _united(pools, rows)
+            self.unions = UnionIndex(pools, rows)
         elif settings.per_entity:
             type_rows, members = types.pairs()
-            self.fits = KeyTable((type_rows * self.num_entities + members).cpu().numpy())
+            keys = (type_rows * self.num_entities + members).cpu().numpy()
+            self.fits = KeyTable(keys, 0, types.num_rows * self.num_entities)
         else:
             pools = _by_type(pools, types)
         if types is not None:
@@ -91,34 +95,23 @@ class LemonCorruptor(Corruptor):
         :param generator: the source of randomness
         :returns: ids and hits of shape ``(q, n)``; an empty pool gives no hit
         """
-        rows = self.rows.index_select(0, queries.replaced if self.settings.anchor == "replaced" else queries.kept)
-        if self.types is not None and self.fits is None:
-            clusters = self.pools.num_rows // self.types.num_rows
-            rows = rows + (2 * queries.relation + (queries.side == TAIL))[:, None] * clusters
-        if rows.shape[-1] == 1:
-            ids, hit = self.pools.sample(rows.squeeze(-1), n, generator)
-        else:
-            ids, hit = self.pools.sample_union(rows, n, generator)
+        anchor = queries.replaced if self.settings.anchor == "replaced" else queries.kept
+        if self.unions is not None:
+            return self.unions.sample(anchor, n, generator)
+        rows = self.rows.index_select(0, anchor)
+        kind = 2 * queries.relation + (queries.side == TAIL)
         if self.fits is None:
-            return ids, hit
-        kind = (2 * queries.relation + (queries.side == TAIL))[:, None] * self.num_entities
-        return ids, hit & self.fits.contains((kind + ids).view(-1)).view(ids.shape)
+            clusters = self.pools.num_rows // (2 * self.num_relations)  # the pools may have been loaded since
+            return self.pools.sample_union(rows + kind[:, None] * clusters, n, generator)
+        ids, hit = self.pools.sample_union(rows, n, generator)
+        keys = kind[:, None] * self.num_entities + ids
+        return ids, hit & self.fits.contains(keys.view(-1)).view(ids.shape)
 
     def _of_type(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
         """Propose any entity that fits the relation: used when the typed pool of the anchor gives nothing."""
         if self.types is None:
             return self.propose(queries, n, generator)
         return self.types.sample(2 * queries.relation + (queries.side == TAIL), n, generator)
-
-
-def _united(pools: CandidateIndex, rows: LongTensor) -> tuple[CandidateIndex, LongTensor]:
-    """Write out each combination of rows that occurs as one row, if that is not too large: it is drawn from faster."""
-    if rows.shape[-1] == 1:
-        return pools, rows
-    combinations, which = torch.unique(rows.sort(dim=-1).values, dim=0, return_inverse=True)
-    if int(pools.size(combinations).sum()) > _UNITED_MEMBERS:
-        return pools, rows
-    return pools.unite(combinations), which[:, None]
 
 
 def _by_type(clusters: CandidateIndex, types: CandidateIndex) -> CandidateIndex:

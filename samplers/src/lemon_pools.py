@@ -13,6 +13,7 @@ from kgneg.core.candidates import CandidateIndex
 from kgneg.core.cluster import kmeans, principal_components
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.knn import knn, validate_vectors
+from kgneg.core.masks import flat_nonzero
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
 
@@ -28,9 +29,10 @@ _MAX_MEMBERS = 1 << 28
 class LemonSettings:
     """What LEMON's pools are made of. :meth:`paper` gives the published method.
 
-    :param anchor: whose neighbourhood candidates come from: ``"replaced"``, the entity that goes, or ``"kept"``, the one
-        that stays (as published; weaker, since it ignores what kind of entity is asked for)
-    :param dim: the number of principal components to cluster in; ``None`` keeps all dimensions of unit vectors
+    :param anchor: whose neighbourhood candidates come from: ``"replaced"``, the entity that goes, or ``"kept"``, the
+        one that stays (as published; weaker, since it ignores what kind of entity is asked for)
+    :param dim: the number of principal components to cluster in, two as published; ``None`` keeps all dimensions of
+        unit vectors
     :param n_clusters: the number of clusters; no more are made than there are distinct vectors
     :param n_nearest: how many clusters nearest to the anchor make its pool
     :param rank_low: with ``rank_high``: how many of the nearest neighbours to leave out
@@ -47,7 +49,7 @@ class LemonSettings:
     """
 
     anchor: str = "replaced"
-    dim: int | None = None
+    dim: int | None = 2
     n_clusters: int = 15
     n_nearest: int = 3
     rank_low: int = 0
@@ -102,7 +104,9 @@ class LemonSettings:
         fitted = self
         if self.n_clusters > number:
             fitted = replace(fitted, n_clusters=number, n_nearest=min(self.n_nearest, number))
-            logger.warning("%d clusters are too many for %d distinct vectors: making %d", self.n_clusters, number, number)
+            logger.warning(
+                "%d clusters are too many for %d distinct vectors: making %d", self.n_clusters, number, number
+            )
         return fitted
 
 
@@ -127,7 +131,7 @@ def build_lemon_pools(vectors: FloatTensor, settings: LemonSettings) -> LemonPoo
     if settings.rank_high is not None:
         return _from_neighbours(vectors, settings)
     points = normalize(vectors, dim=-1) if settings.dim is None else principal_components(vectors, settings.dim)
-    settings = settings.for_entities(len(torch.unique(points, dim=0)) if len(points) < 4 * settings.n_clusters else len(points))
+    settings = settings.for_entities(len(torch.unique(points, dim=0)))
     clustering = kmeans(
         points,
         settings.n_clusters,
@@ -135,10 +139,12 @@ def build_lemon_pools(vectors: FloatTensor, settings: LemonSettings) -> LemonPoo
         iterations=settings.iterations,
         seed=settings.seed,
     )
-    nearest = torch.cat([
-        torch.cdist(block, clustering.centroids).topk(settings.n_nearest, largest=False).indices
-        for block in points.split(1 << 14)
-    ])
+    nearest = torch.cat(
+        [
+            torch.cdist(block, clustering.centroids).topk(settings.n_nearest, largest=False).indices
+            for block in torch.split(points, 1 << 14)
+        ]
+    )
     clusters = CandidateIndex.from_clusters(clustering.labels, settings.n_clusters)
     pools = LemonPools(clusters, nearest)
     return _within_similarity(vectors, pools, settings) if settings.per_entity else pools
@@ -171,23 +177,21 @@ def _within_similarity(vectors: FloatTensor, found: LemonPools, settings: LemonS
     labels = torch.empty(len(unit), dtype=torch.long)
     clusters, members = found.pools.pairs()
     labels[members] = clusters
-    rows, columns, total = [], [], 0
+    sizes, columns, total = [], [], 0
     step = max(_BLOCK // len(unit), 1)
     for begin in range(0, len(unit), step):
         similarity = unit[begin : begin + step] @ unit.T
         chosen = torch.zeros(len(similarity), found.pools.num_rows, dtype=torch.bool)
         chosen.scatter_(1, found.rows[begin : begin + step], True)
         inside = chosen[:, labels].logical_and_(similarity >= low).logical_and_(similarity <= high)
-        row, column = inside.nonzero(as_tuple=True)
-        total += len(row)
+        sizes.append(inside.sum(dim=-1))
+        columns.append((flat_nonzero(inside) % len(unit)).int())
+        total += len(columns[-1])
         if total > _MAX_MEMBERS:
             raise InvalidInputError(
                 f"similarity bounds need a pool per entity, and these pools hold more than {_MAX_MEMBERS:,} members. "
                 "Make more clusters, take fewer nearest ones, or give a rank window."
             )
-        rows.append(row + begin)
-        columns.append(column.int())
-    pools = CandidateIndex.from_pairs(
-        torch.cat(rows), torch.cat(columns), num_rows=len(unit), num_columns=len(unit)
-    )
+    indptr = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat(sizes).cumsum(0)])
+    pools = CandidateIndex(indptr, torch.cat(columns), num_columns=len(unit))
     return LemonPools(pools, torch.arange(len(unit))[:, None])

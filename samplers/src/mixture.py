@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -17,9 +17,10 @@ __all__ = ["MixtureCorruptor"]
 class MixtureCorruptor(Corruptor):
     """Give each method its share of the negatives of every positive.
 
-    The slots of a row are dealt out in order of the components; a slot that lies on a border goes to either neighbour at
-    random, so that every method gets exactly its share on average and never differs from it by a whole slot in a row. Only
-    the proposals of the components are used; sides, removal of known triples and fall-back are those of the mixture.
+    The slots of a row are dealt out in order of the components; a slot that lies on a border goes to either neighbour
+    at random, so that every method gets exactly its share on average and never differs from it by a whole slot in a
+    row. Only the proposals of the components are used; sides, removal of known triples and fall-back are those of the
+    mixture.
 
     :param components: pairs of a corruptor and its positive weight; weights are scaled to sum to one
     :param options: the arguments of :class:`~kgneg.core.corruption.Corruptor`
@@ -27,7 +28,8 @@ class MixtureCorruptor(Corruptor):
 
     >>> from kgneg.samplers.uniform import UniformCorruptor
     >>> sizes = {"num_entities": 9, "num_relations": 1}
-    >>> mixture = MixtureCorruptor([(UniformCorruptor(**sizes), 3.0), (UniformCorruptor(**sizes), 1.0)], seed=0, **sizes)
+    >>> components = [(UniformCorruptor(**sizes), 3.0), (UniformCorruptor(**sizes), 1.0)]
+    >>> mixture = MixtureCorruptor(components, seed=0, **sizes)
     >>> mixture.shares
     (0.75, 0.25)
     """
@@ -43,12 +45,15 @@ class MixtureCorruptor(Corruptor):
                 raise InvalidInputError(f"weights must be positive and finite, got {weight!r}; leave the component out")
             if (corruptor.num_entities, corruptor.num_relations) != (self.num_entities, self.num_relations):
                 raise InvalidInputError(
-                    f"a component for {corruptor.num_entities} entities and {corruptor.num_relations} relations does not "
-                    f"fit a mixture for {self.num_entities} and {self.num_relations}"
+                    f"a component for {corruptor.num_entities} entities and {corruptor.num_relations} relations does "
+                    f"not fit a mixture for {self.num_entities} and {self.num_relations}"
                 )
         self.components = nn.ModuleList(corruptor for corruptor, _ in components)
         total = sum(weight for _, weight in components)
         self.shares = tuple(weight / total for _, weight in components)
+
+    def _component(self, number: int) -> Corruptor:
+        return cast("Corruptor", self.components[number])
 
     def _borders(self, n: int) -> list[float]:
         """Return where the part of each component ends within ``n`` slots, free of rounding noise."""
@@ -75,7 +80,7 @@ class MixtureCorruptor(Corruptor):
         for number, end in enumerate(self._borders(n)):
             first, last = -int(-begin // 1), int(end)  # whole slots, from the ceiling to the floor
             if first < last:
-                part, hit = self.components[number].propose(queries, last - first, generator)
+                part, hit = self._component(number).propose(queries, last - first, generator)
                 ids[:, first:last] = part
                 if hit is not None:
                     hits[:, first:last] = hit
@@ -107,7 +112,7 @@ class MixtureCorruptor(Corruptor):
             rows = mine.nonzero().squeeze(-1)
             if not len(rows):
                 continue
-            part, hit = self.components[number].propose(queries[rows], 1, generator)
+            part, hit = self._component(number).propose(queries[rows], 1, generator)
             ids[rows] = part.squeeze(-1).int()
             if hit is not None:
                 hits[rows] = hit.squeeze(-1)

@@ -44,8 +44,8 @@ class TypedCorruptor(Corruptor):
         super().__init__(**options)
         if (pools.num_rows, pools.num_columns) != (2 * self.num_relations, self.num_entities):
             raise InvalidInputError(
-                f"pools of {pools.num_rows} rows x {pools.num_columns} entities do not fit {self.num_relations} relations "
-                f"and {self.num_entities} entities: two rows per relation are needed"
+                f"pools of {pools.num_rows} rows x {pools.num_columns} entities do not fit {self.num_relations} "
+                f"relations and {self.num_entities} entities: two rows per relation are needed"
             )
         self.pools = pools
 
@@ -70,8 +70,8 @@ def pools_from_types(
 ) -> CandidateIndex:
     """Build the candidates of each relation and end from entity types.
 
-    A type is admitted at an end when at least the share ``support`` of the distinct entities seen there have it (the most
-    frequent one always). The pool is everything that has an admitted type, and everything seen there.
+    A type is admitted at an end when at least the share ``support`` of the distinct entities seen there have it (the
+    most frequent one always). The pool is everything that has an admitted type, and everything seen there.
 
     :param triples: shape: ``(m, 3)``, the training triples
     :param types: shape: ``(k, 2)``, pairs (entity id, type id)
@@ -83,7 +83,9 @@ def pools_from_types(
     """
     validate_share("support", support)
     if types.ndim != 2 or types.shape[-1] != 2 or not len(types):
-        raise InvalidInputError(f"types must be a non-empty table (k, 2) of entity and type ids, got {tuple(types.shape)}")
+        raise InvalidInputError(
+            f"types must be a non-empty table (k, 2) of entity and type ids, got {tuple(types.shape)}"
+        )
     if int(types.min()) < 0 or int(types[:, 0].max()) >= num_entities:
         raise InvalidInputError(f"a type is given for entity {int(types[:, 0].max())}, but there are {num_entities}")
     observed = CandidateIndex.from_relation_types(triples, num_entities=num_entities, num_relations=num_relations)

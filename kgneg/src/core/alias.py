@@ -12,9 +12,9 @@ __all__ = ["build_alias_tables"]
 def build_alias_tables(indptr: LongTensor, weights: FloatTensor) -> tuple[FloatTensor, IntTensor]:
     r"""Build the alias tables of all rows of a CSR structure.
 
-    Within a row of :math:`m` members with weights scaled to mean one, the light members (below one) are filled up by the
-    heavy ones in order of position. Which heavy member fills which light one follows from the running sums of what is
-    missing and of what is left over, so one binary search over the concatenated rows does the work of the usual loop
+    Within a row of :math:`m` members with weights scaled to mean one, the light members (below one) are filled up by
+    the heavy ones in order of position. Which heavy member fills which light one follows from the running sums of what
+    is missing and of what is left over, so one binary search over the concatenated rows does the work of the usual loop
     (a parallel form of Walker's and Vose's method).
 
     :param indptr: shape: ``(rows + 1,)``, int64

@@ -1,4 +1,4 @@
-"""Membership of integer keys, in two stages: a bit map that is nearly always right, and a table that is always right."""
+"""Membership of integer keys in two stages: a bit map that is nearly always right, and a table that always is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from kgneg.core.typing import BoolTensor, IntTensor, LongTensor
 
 __all__ = ["KeyTable", "RowBits"]
 
-_FACTOR = -7046029254386353131  # 2**64 / golden ratio, as a signed integer
-_ENTITY_FACTOR = 0x2545F491
-_CHUNK = 1 << 15
+_FACTOR = -7046029254386353131  # 2**64 / golden ratio, as a signed integer; odd, so multiplying loses nothing
+_CHUNK = 1 << 13
 _MAX_BITS = 1 << 30
+_OVERLAP_BITS = 8
 
 
 def _power_of_two(number: float, largest: int) -> int:
@@ -24,24 +24,22 @@ def _power_of_two(number: float, largest: int) -> int:
 class RowBits(BufferModule):
     """One bit per hashed ``(code, entity)`` key: a clear bit proves that the key is not in the set.
 
-    Without ``scatter`` the bit of a key is its entity plus a hash of its code, so the many candidates of one row touch few
-    cache lines. With ``scatter`` the entity is hashed too, which makes the false alarms of the two kinds independent.
+    The bit of a key is its entity plus a hash of its code, so the many candidates of one row touch few cache lines.
+    There are at most 64 bits per key, so two to three in a hundred answers are false alarms.
 
     :param keys: shape: ``(m,)``, int64, ``code * num_entities + entity``
     :param num_entities: the number of entities
     :param bits_per_key: the largest number of bits per key; the number of bits is rounded down to a power of two
-    :param scatter: whether the entity is hashed
 
-    >>> bits = RowBits(np.array([3, 14]), 10, bits_per_key=64)
+    >>> bits = RowBits(np.array([3, 14]), 10)
     >>> bits.probe(torch.tensor([0, 1]), torch.tensor([[3], [4]], dtype=torch.int32)).tolist()
     [[True], [True]]
     """
 
     bits: torch.Tensor
 
-    def __init__(self, keys: np.ndarray, num_entities: int, *, bits_per_key: int, scatter: bool = False) -> None:
+    def __init__(self, keys: np.ndarray, num_entities: int, *, bits_per_key: int = 64) -> None:
         super().__init__()
-        self.scatter = scatter
         size = _power_of_two(bits_per_key * len(keys), _MAX_BITS)
         self.mask = size - 1
         table = np.zeros(size // 8, dtype=np.uint8)
@@ -58,8 +56,7 @@ class RowBits(BufferModule):
     def _slots(self, codes: LongTensor, ids: IntTensor) -> IntTensor:
         """Return the bit of each key, shape ``(q, n)``, int32, for codes ``(q,)`` and ids ``(q, n)``."""
         base = (codes * _FACTOR >> 32).int()[:, None]
-        slots = (ids * _ENTITY_FACTOR).bitwise_right_shift_(7).add_(base) if self.scatter else ids + base
-        return slots.bitwise_and_(self.mask)
+        return (ids + base).bitwise_and_(self.mask)
 
     def probe(self, codes: LongTensor, ids: IntTensor) -> BoolTensor:
         """Return whether the bits of some keys are set.
@@ -77,50 +74,97 @@ class RowBits(BufferModule):
 class KeyTable(BufferModule):
     """A set of integer keys in hashed buckets of a few each; membership is exact.
 
-    A bucket lies in one or two cache lines and is compared as a whole, which is several times faster than a binary
-    search: there is no chain of dependent steps.
+    A key is mixed by a multiplication that can be undone; the upper part of the result names its bucket and only the
+    lower part has to be stored, in 32 bits as a rule. A bucket lies in one or two cache lines and is compared as a
+    whole, which is several times faster than a binary search: there is no chain of dependent steps.
 
-    :param keys: shape: ``(m,)``, int64, distinct
+    :param keys: shape: ``(m,)``, int64, distinct, in ``[low, high)``
+    :param low: the smallest key that may be asked for
+    :param high: one more than the largest key that may be asked for
 
-    >>> KeyTable(np.array([3, 14])).contains(torch.tensor([3, 4])).tolist()
+    >>> KeyTable(np.array([3, 14]), 0, 20).contains(torch.tensor([3, 4])).tolist()
     [True, False]
     """
 
-    table: LongTensor
+    table: torch.Tensor
     offsets: IntTensor
+    shape: LongTensor
 
-    def __init__(self, keys: np.ndarray) -> None:
+    def __init__(self, keys: np.ndarray, low: int, high: int) -> None:
         super().__init__()
-        number = _power_of_two(len(keys) / 2, _MAX_BITS)
-        self.shift = 65 - number.bit_length()
-        buckets = self._bucket(torch.from_numpy(keys)).numpy()
-        order = np.argsort(buckets, kind="stable")
-        sizes = np.bincount(buckets, minlength=number)
-        width = int(sizes.max()) if len(keys) else 0
-        # readers look at `width` places from the start of a bucket; repeats of a real key at the end are harmless
-        table = np.concatenate([keys[order], np.repeat(keys[:1], width)])
+        key_bits = min(max((high - low - 1).bit_length(), 1), 64)
+        bucket_bits = min(_power_of_two(len(keys) / 2, _MAX_BITS).bit_length() - 1, key_bits)
+        value_bits = min(key_bits - bucket_bits + _OVERLAP_BITS, key_bits)
+        if not self._fill(keys, key_bits, bucket_bits, value_bits):
+            self._fill(keys, key_bits, bucket_bits, key_bits)
+
+    def _fill(self, keys: np.ndarray, key_bits: int, bucket_bits: int, value_bits: int) -> bool:
+        """Build the buffers; return whether values tell apart all buckets that a reader may look into."""
+        self.register_buffer("shape", torch.tensor([key_bits, bucket_bits, value_bits]))
+        self._derive_shape()
+        mixed = np.empty(len(keys), dtype=np.uint64)
+        for begin in range(0, len(keys), _CHUNK):  # bounds the working memory
+            part = self._mix(torch.from_numpy(keys[begin : begin + _CHUNK]))
+            mixed[begin : begin + _CHUNK] = part.numpy().view(np.uint64)
+        mixed.sort()  # by bucket, since the upper bits name it
+        borders = np.arange(1, 1 << bucket_bits, dtype=np.uint64) << np.uint64(self.shift)
+        offsets = np.zeros((1 << bucket_bits) + 1, dtype=np.int32)
+        offsets[1:-1] = np.searchsorted(mixed, borders)
+        offsets[-1] = len(keys)
+        del borders
+        width = int(np.diff(offsets).max())
+        table = np.full(len(keys) + width, -1, dtype=np.int32 if value_bits < 32 else np.int64)  # -1 equals no value
+        mixed &= np.uint64((1 << value_bits) - 1)
+        table[: len(keys)] = mixed.view(np.int64)
+        if value_bits == 64:  # then -1 is a value too, but a whole key may be repeated anywhere
+            table[len(keys) :] = table[:1]
+        del mixed
+        self.register_buffer("offsets", torch.from_numpy(offsets))
         self.register_buffer("table", torch.from_numpy(table))
-        # the last entry is the number of real keys
-        self.register_buffer("offsets", torch.from_numpy(np.append(np.cumsum(sizes) - sizes, len(keys)).astype(np.int32)))
         self._derive()
+        if value_bits == key_bits or not len(keys):
+            return True
+        # a reader sees `width` places from the start of its bucket: how many buckets further may they belong to?
+        last = np.minimum(offsets[:-1] + width, len(keys)) - 1
+        reach = np.searchsorted(offsets[1:], last, side="right") - np.arange(1 << bucket_bits)
+        return bool((reach < 1 << _OVERLAP_BITS).all())
+
+    def _derive_shape(self) -> None:
+        key_bits, bucket_bits, value_bits = self.shape.tolist()
+        self.shift = key_bits - bucket_bits
+        self.key_mask, self.value_mask = (1 << key_bits) - 1, (1 << value_bits) - 1
+        if key_bits == 64:
+            self.key_mask = -1
+        if value_bits == 64:
+            self.value_mask = -1
 
     def _derive(self) -> None:
-        self.shift = 65 - (len(self.offsets) - 1).bit_length()
+        self._derive_shape()
         self.width = len(self.table) - int(self.offsets[-1])
 
-    def _bucket(self, keys: LongTensor) -> LongTensor:
-        return (keys * _FACTOR >> self.shift).add_(1 << (63 - self.shift))
+    def _mix(self, keys: LongTensor) -> LongTensor:
+        return (keys * _FACTOR).bitwise_and_(self.key_mask)
+
+    def _place(self, keys: LongTensor) -> tuple[LongTensor, torch.Tensor]:
+        """Return bucket and value of keys, each of their shape."""
+        mixed = self._mix(keys)
+        value = mixed & self.value_mask
+        bucket = mixed.bitwise_right_shift_(self.shift)
+        if self.key_mask == -1:  # the shift copies the sign
+            bucket = bucket.bitwise_and_((1 << (64 - self.shift)) - 1)
+        return bucket, value if self.table.dtype == torch.int64 else value.int()
 
     def contains(self, keys: LongTensor) -> BoolTensor:
         """Return which keys are in the set.
 
-        :param keys: shape: ``(k,)``, int64
+        :param keys: shape: ``(k,)``, int64, in the range given at construction
         :returns: shape: ``(k,)``
         """
         if not self.width:
             return torch.zeros_like(keys, dtype=torch.bool)
-        starts = self.offsets.index_select(0, self._bucket(keys))
+        bucket, value = self._place(keys)
+        starts = self.offsets.index_select(0, bucket)
         # row i of this overlapping view begins at place i of the table
         windows = self.table.as_strided((len(self.table) - self.width + 1, self.width), (1, 1))
-        differs = (windows.index_select(0, starts) ^ keys[:, None]).bool().view(torch.uint8)
+        differs = (windows.index_select(0, starts) ^ value[:, None]).bool().view(torch.uint8)
         return differs.amin(dim=-1) == 0

@@ -99,9 +99,7 @@ class ArtefactCache:
         except OSError as error:
             logger.warning("cannot keep %s in %s: %s. Set KGNEG_HOME to a writable folder.", kind, path, error)
 
-    def get(
-        self, kind: str, key: str, build: Callable[[], dict[str, torch.Tensor]]
-    ) -> dict[str, torch.Tensor]:
+    def get(self, kind: str, key: str, build: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """Return the tensors of a key, building and keeping them when they are not there.
 
         :param kind: what sort of result it is

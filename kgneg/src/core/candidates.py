@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 import torch
 
 from kgneg.core.alias import build_alias_tables
-from kgneg.core.draws import draw_below
+from kgneg.core.draws import draw_union
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
 from kgneg.core.storage import read_tensors, write_tensors
@@ -79,8 +80,8 @@ class CandidateIndex(BufferModule):
         bad = ((indices < 0) | (indices >= self.num_columns)).nonzero()
         if len(bad):
             raise InvalidInputError(
-                f"member {int(indices[bad[0]])} of row {int(torch.searchsorted(indptr, bad[0], right=True)) - 1} is out "
-                f"of range: ids must be in [0, {self.num_columns})"
+                f"member {int(indices[bad[0]])} of row {int(torch.searchsorted(indptr, bad[0], right=True)) - 1} is "
+                f"out of range: ids must be in [0, {self.num_columns})"
             )
         if weights is None:
             return
@@ -88,7 +89,9 @@ class CandidateIndex(BufferModule):
             raise InvalidInputError(f"there are {len(indices)} members but weights of shape {tuple(weights.shape)}")
         bad = (~(weights >= 0) | weights.isinf()).nonzero()
         if len(bad):
-            raise InvalidInputError(f"weight {int(bad[0])} is {float(weights[bad[0]])}: must be finite and not negative")
+            raise InvalidInputError(
+                f"weight {int(bad[0])} is {float(weights[bad[0]])}: must be finite and not negative"
+            )
         sizes = indptr.diff()
         row = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
         sums = torch.zeros(len(sizes), dtype=torch.float64, device=sizes.device).index_add_(0, row, weights.double())
@@ -172,10 +175,10 @@ class CandidateIndex(BufferModule):
         return cls.from_pairs(labels, members, num_rows=clusters, num_columns=len(labels))
 
     @classmethod
-    def from_scipy(cls, matrix: scipy.sparse.spmatrix, *, weighted: bool = False) -> CandidateIndex:
+    def from_scipy(cls, matrix: Any, *, weighted: bool = False) -> CandidateIndex:
         """Build from the non-zero entries of a sparse matrix.
 
-        :param matrix: shape: ``(rows, num_columns)``
+        :param matrix: shape: ``(rows, num_columns)``, any scipy matrix or array
         :param weighted: whether the entries are weights
         :returns: the pools
         """
@@ -255,9 +258,8 @@ class CandidateIndex(BufferModule):
         if self.keep is not None or not len(self.indices):
             return self.sample_union(rows[:, None], n, generator)
         start = self.indptr.index_select(0, rows)
-        size = self.indptr.index_select(0, rows + 1).sub_(start)[:, None]
-        position = draw_below(size, (len(rows), n), generator, rows.device).add_(start.int()[:, None])
-        return self._gather(position, size > 0)
+        size = self.indptr.index_select(0, rows + 1).sub_(start)
+        return draw_union(self.indices, size.int()[:, None], start.int()[:, None], n, generator)
 
     def sample_union(
         self, rows: LongTensor, n: int, generator: torch.Generator | None = None
@@ -281,20 +283,7 @@ class CandidateIndex(BufferModule):
             position = self._weighted_positions(self.keep, self.alias, start, sizes, n, generator)
             return self.indices[position.clamp_(max=len(self.indices) - 1)], (sizes > 0).expand(-1, n)
         ends = sizes.cumsum(-1)
-        total = ends[:, -1:]
-        place = draw_below(total, (len(rows), n), generator, rows.device)
-        shift = (start - ends + sizes).int()  # from a place in the union to a place in `indices`, per united row
-        position = place + shift[:, :1]
-        for column in range(1, rows.shape[1]):
-            beyond = place >= ends[:, column - 1 : column].int()
-            position += beyond * (shift[:, column] - shift[:, column - 1])[:, None]
-        return self._gather(position, total > 0)
-
-    def _gather(self, position: IntTensor, hit: BoolTensor) -> tuple[IntTensor, BoolTensor]:
-        """Return the members at positions, shape ``(q, n)``, and hits, shape ``(q, 1)``, expanded to that shape."""
-        if not bool(hit.all()):  # an empty row points behind itself, which may be behind the last member
-            position.clamp_(max=len(self.indices) - 1)
-        return self.indices.index_select(0, position.view(-1)).view(position.shape), hit.expand(position.shape)
+        return draw_union(self.indices, ends.int(), (start - ends + sizes).int(), n, generator)
 
     @staticmethod
     def _weighted_positions(

@@ -48,14 +48,15 @@ def principal_components(vectors: FloatTensor, dim: int) -> FloatTensor:
     _, axes = torch.linalg.eigh(centred.T @ centred)
     axes = axes[:, -dim:].flip(-1)
     largest = axes.abs().argmax(dim=0, keepdim=True)
-    return (centred @ (axes * axes.gather(0, largest).sign())).float()
+    projected: FloatTensor = centred @ (axes * axes.gather(0, largest).sign())
+    return projected.float()
 
 
 def _assign(vectors: FloatTensor, centroids: FloatTensor) -> tuple[LongTensor, FloatTensor]:
     """Return the nearest centroid of each row and the squared distance to it, each of shape ``(n,)``."""
     half = centroids.square().sum(dim=-1) / 2
     step = max(_BLOCK // len(centroids), 1)
-    best = [torch.addmm(half, block, centroids.T, alpha=-1).min(dim=-1) for block in vectors.split(step)]
+    best = [torch.addmm(half, block, centroids.T, alpha=-1).min(dim=-1) for block in torch.split(vectors, step)]
     labels = torch.cat([part.indices for part in best])
     distance = 2 * torch.cat([part.values for part in best]) + vectors.square().sum(dim=-1)
     return labels, distance.clamp_(min=0)
@@ -111,8 +112,8 @@ def kmeans(
     :param tolerance: stop when the centroids move less than this share of the variance
     :param start: ``"spread"`` is k-means++, ``"random"`` takes random rows, ``"auto"`` spreads up to 64 clusters
     :param seed: the seed of the private generator
-    :param backend: ``"torch"``, ``"faiss"`` (CPU, random start), or ``"auto"``: faiss when it is installed, the start is
-        random and there are at least 20,000 rows
+    :param backend: ``"torch"``, ``"faiss"`` (CPU, random start), or ``"auto"``: faiss when it is installed, the start
+        is random and there are at least 20,000 rows
     :returns: labels, centroids and inertia
     :raises InvalidInputError: if ``k`` is larger than the number of distinct rows, or vectors are malformed
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import torch
 from torch import nn
 
 from kgneg.core.errors import ExhaustedPoolError
-from kgneg.core.negatives import Negatives
 from kgneg.core.masks import equal_ids, flat_nonzero
+from kgneg.core.negatives import Negatives
 from kgneg.core.seeding import PrivateGenerators
 from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
@@ -78,6 +78,32 @@ class _Selection(Queries):
         return value
 
 
+class _BothEnds(Queries):
+    """Head and tail of each positive in turn; a field is made when somebody first looks at it."""
+
+    def __init__(self, flat: LongTensor) -> None:
+        self._flat = flat
+
+    def __len__(self) -> int:
+        return 2 * len(self._flat)
+
+    @cached_property
+    def replaced(self) -> LongTensor:  # type: ignore[override]
+        return self._flat[:, ::TAIL].reshape(-1)
+
+    @cached_property
+    def kept(self) -> LongTensor:  # type: ignore[override]
+        return self.replaced.view(-1, 2).flip(-1).view(-1)
+
+    @cached_property
+    def relation(self) -> LongTensor:  # type: ignore[override]
+        return self._flat[:, RELATION].repeat_interleave(2)
+
+    @cached_property
+    def side(self) -> LongTensor:  # type: ignore[override]
+        return _ends(len(self._flat), self._flat.device)
+
+
 class Constraint(Protocol):
     """A rule that candidates must obey, whatever the method proposes."""
 
@@ -114,7 +140,8 @@ class Corruptor(nn.Module, ABC):
        constraint forbids it, or, with an index, when it makes a known triple. The last test is exact.
     4. :meth:`propose` is asked again for the rejected slots, in the rounds of :attr:`redraws`.
     5. What is still open is filled by an exact uniform draw from the entities that make no known triple, and flagged as
-       ``fallback``. Constraints do not bind this draw. If all entities are known completions, the other end is replaced.
+       ``fallback``. Constraints do not bind this draw. If all entities are known completions, the other end is
+       replaced.
 
     So every row is full, and with an index no negative is a known triple. :attr:`counts` keeps the tally of each step.
 
@@ -127,7 +154,7 @@ class Corruptor(nn.Module, ABC):
     """
 
     #: Rejected slots are proposed anew in rounds, with so many proposals at once in each; the first good one is taken.
-    redraws: ClassVar[tuple[int, ...]] = (1, 2, 8, 32)
+    redraws: ClassVar[tuple[int, ...]] = (8, 32)
     #: Who is asked, like :meth:`propose`, after all redraws and before the uniform draw; a method may set it.
     retreat: Callable[[Queries, int, torch.Generator], Proposals] | None = None
     #: Whether the uniform draw is what the method itself would do, and is therefore not flagged.
@@ -166,7 +193,8 @@ class Corruptor(nn.Module, ABC):
         :param queries: ``q`` pairs that need replacements, heads and tails mixed
         :param n: the number of proposals per query
         :param generator: the only source of randomness to use
-        :returns: ids of shape ``(q, n)`` in ``[0, num_entities)``, and which of them are real proposals (``None``: all)
+        :returns: ids of shape ``(q, n)`` in ``[0, num_entities)``, and which of them are real proposals (``None``: all);
+            the ids must not share memory with state of the method, for rejected ones are overwritten in place
         """
 
     def forward(
@@ -189,19 +217,20 @@ class Corruptor(nn.Module, ABC):
         generator = self.generators.get(flat.device) if generator is None else generator
         heads = self.sides.heads(flat[:, RELATION], n, generator)
         with torch.no_grad():
-            if isinstance(heads, int) and heads in (0, n) or isinstance(heads, int) and 2 * heads == n:
+            if (isinstance(heads, int) and heads in (0, n)) or (isinstance(heads, int) and 2 * heads == n):
                 queries, each = self._even_queries(flat, heads, n), n if heads in (0, n) else heads
             else:
                 queries, each = self._uneven_queries(flat, heads, n), 1
             ids, fallback, side = self._fill(queries, each, generator)
         batch = positives.shape[:-1]
-        if side is not None or not isinstance(heads, int):
+        same = heads if side is None and isinstance(heads, int) else None  # every row has that many heads, first
+        if same is None:
             side = queries.side.repeat_interleave(each) if side is None else side
-            side, heads = side.to(torch.int8).view(*batch, n), None
+            side = side.to(torch.int8).view(*batch, n)
         else:
-            side = _side_pattern(heads, n, flat.device).clone().expand(*batch, n)
+            side = _side_pattern(same, n, flat.device).clone().expand(*batch, n)
         self.counts["drawn"] += ids.numel()
-        return Negatives(flat.view(*batch, 3), ids.view(*batch, n), side, fallback.reshape(*batch, n), heads)
+        return Negatives(flat.view(*batch, 3), ids.view(*batch, n), side, fallback.reshape(*batch, n), same)
 
     @staticmethod
     def _even_queries(flat: LongTensor, heads: int, n: int) -> Queries:
@@ -211,9 +240,7 @@ class Corruptor(nn.Module, ABC):
             return Queries(tail, relation, head, torch.full_like(head, HEAD))
         if heads == 0:
             return Queries(head, relation, tail, torch.full_like(head, TAIL))
-        replaced = flat[:, ::TAIL].reshape(-1)
-        kept = replaced.view(-1, 2).flip(-1).view(-1)
-        return Queries(kept, relation.repeat_interleave(2), replaced, _ends(len(flat), flat.device))
+        return _BothEnds(flat)
 
     @staticmethod
     def _uneven_queries(flat: LongTensor, heads: int | LongTensor, n: int) -> Queries:
@@ -238,15 +265,13 @@ class Corruptor(nn.Module, ABC):
             if not len(slots):
                 break
             rows = self._row(slots, n)
-            again, wrong = self._checked(queries[rows], propose(queries[rows], attempts, generator))
-            if self.index is not None and codes is not None:
-                chosen = codes.index_select(0, rows).repeat_interleave(attempts)
-                wrong |= self.index.contains_codes(chosen, again.view(-1)).view(wrong.shape)
-            if attempts > 1:  # take the first good one
-                wrong, first = wrong.min(dim=-1, keepdim=True)
-                again = again.gather(-1, first)
-            flat.index_copy_(0, slots, again.view(-1))
-            slots = slots.index_select(0, flat_nonzero(wrong))
+            chosen = queries[rows]
+            again, wrong = self._checked(chosen, propose(chosen, attempts, generator))
+            bad = self._rejected(None if codes is None else codes.index_select(0, rows), again, wrong)
+            good = torch.ones(again.numel(), dtype=torch.uint8, device=ids.device).index_fill_(0, bad, 0)
+            found, first = good.view(again.shape).max(dim=-1, keepdim=True)  # the first good one
+            flat.index_copy_(0, slots, again.gather(-1, first).view(-1))
+            slots = slots.index_select(0, flat_nonzero(found == 0))
         if not len(slots):
             return ids, torch.zeros(1, dtype=torch.bool, device=ids.device).expand(ids.shape), None
         fallback = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
@@ -318,8 +343,8 @@ class Corruptor(nn.Module, ABC):
             ends = (int(queries.replaced[row]), int(queries.kept[row]))
             head, tail = ends if int(queries.side[row]) == HEAD else ends[::-1]
             raise ExhaustedPoolError(
-                f"the positive (head {head}, relation {int(queries.relation[row])}, tail {tail}) has no negative left: all "
-                f"{self.num_entities} entities complete it to a known triple. Keep fewer known triples, leave such "
+                f"the positive (head {head}, relation {int(queries.relation[row])}, tail {tail}) has no negative left: "
+                f"all {self.num_entities} entities complete it to a known triple. Keep fewer known triples, leave such "
                 "positives out, or draw unfiltered."
             )
         self.counts["turned"] += int(full.sum())

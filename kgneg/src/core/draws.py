@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from kgneg.core.typing import IntTensor, LongTensor
+from kgneg.core.typing import BoolTensor, IntTensor, LongTensor
 
-__all__ = ["draw_below"]
+__all__ = ["draw_below", "draw_union"]
 
 _BITS = 31
 _SCALE = 0.5**_BITS
@@ -17,8 +17,8 @@ def draw_below(
 ) -> IntTensor:
     r"""Draw integers uniformly from ``[0, limit)``.
 
-    One 64-bit number gives two draws of 31 bits, so the probability of a value is off by less than
-    :math:`2^{-31}`, as with :func:`torch.randint`, at two thirds of its cost; and every row may have a limit of its own.
+    One 64-bit number gives two draws of 31 bits, so the probability of a value is off by less than :math:`2^{-31}`, as
+    with :func:`torch.randint`, at two thirds of its cost; and every row may have a limit of its own.
 
     :param limit: at most ``2**31``; one for all, or shape ``(q, 1)`` for each row; a limit of 0 gives 0
     :param shape: the shape ``(q, n)`` of the result
@@ -30,6 +30,37 @@ def draw_below(
     tensor(True)
     """
     number = shape[0] * shape[1]
-    words = torch.empty((number + 1) // 2, dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
+    words = torch.empty((number + 1) // 2, dtype=torch.int64, device=device).random_(
+        -(2**63), None, generator=generator
+    )
     bits = words.view(torch.int32)[:number].view(shape).bitwise_and_(2**_BITS - 1)  # no sign
     return bits.double().mul_(limit * _SCALE).int()
+
+
+def draw_union(
+    members: IntTensor, ends: IntTensor, shifts: IntTensor, n: int, generator: torch.Generator | None
+) -> tuple[IntTensor, BoolTensor]:
+    """Draw uniformly from the union of several stretches of a list, another union in every row.
+
+    :param members: shape: ``(m,)``, int32, the list, not empty
+    :param ends: shape: ``(q, c)``, int32, where each stretch ends when they are put one after the other
+    :param shifts: shape: ``(q, c)``, int32, what leads from a place in that sequence to a place in the list
+    :param n: the number of draws per row
+    :param generator: the source of randomness
+    :returns: members of shape ``(q, n)``, and of the same shape whether they are real: an empty union gives ``False``
+
+    >>> ends, shifts = torch.tensor([[1, 2]]), torch.tensor([[0, 1]])
+    >>> draw_union(torch.tensor([5, 6, 7]), ends, shifts, 99, None)[0].unique().tolist()
+    [5, 7]
+    """
+    total = ends[:, -1:]
+    place = draw_below(total, (len(ends), n), generator, ends.device)
+    position = place + shifts[:, -1:]
+    for stretch in range(ends.shape[1] - 1):
+        # all bits are set where the place lies before the end of this stretch, and none elsewhere
+        before = (place - ends[:, stretch : stretch + 1]).bitwise_right_shift_(_BITS)
+        position += before.bitwise_and_((shifts[:, stretch] - shifts[:, stretch + 1])[:, None])
+    hit = total > 0
+    if not bool(hit.all()):  # an empty union may point behind the list
+        position.clamp_(max=len(members) - 1)
+    return members.index_select(0, position.view(-1)).view(position.shape), hit.expand(position.shape)

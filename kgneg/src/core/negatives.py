@@ -28,9 +28,8 @@ class Negatives:
     :param heads: when every row replaces the head in its first ``heads`` slots and the tail in all others, that number;
         ``None`` when rows differ
 
-    >>> negatives = Negatives(
-    ...     torch.tensor([[0, 0, 1]]), torch.tensor([[5, 6]]), torch.tensor([[0, 2]]), torch.zeros(1, 2, dtype=torch.bool)
-    ... )
+    >>> positives, entity, side = torch.tensor([[0, 0, 1]]), torch.tensor([[5, 6]]), torch.tensor([[0, 2]])
+    >>> negatives = Negatives(positives, entity, side, torch.zeros(1, 2, dtype=torch.bool))
     >>> negatives.triples.tolist()
     [[[5, 0, 1], [0, 0, 6]]]
     """

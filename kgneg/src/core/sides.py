@@ -22,8 +22,8 @@ class SidePolicy(BufferModule):
     end with fewer true alternatives is replaced more often (Wang et al., TransH, AAAI 2014). ``head`` and ``tail``: one
     end only. ``alternate``: whole batches of head and of tail replacements in turn, as LEMON and RotatE train.
 
-    The number of heads is :math:`np` rounded up or down at random so that its mean is exactly :math:`np`: every positive
-    gets both ends as evenly as possible, which a coin per negative would not give.
+    The number of heads is :math:`np` rounded up or down at random so that its mean is exactly :math:`np`: every
+    positive gets both ends as evenly as possible, which a coin per negative would not give.
 
     :param policy: the name of the policy
     :param triples: shape: ``(m, 3)``, needed for ``bernoulli``
@@ -55,7 +55,7 @@ class SidePolicy(BufferModule):
         number = torch.bincount(relation, minlength=num_relations).double()
         per_end = []
         for end in (HEAD, TAIL):
-            pairs = torch.unique(triples[:, [RELATION, end]], dim=0)[:, 0]
+            pairs = torch.unique(triples[:, end] * num_relations + relation) % num_relations
             per_end.append(number / torch.bincount(pairs, minlength=num_relations))
         tails_per_head, heads_per_tail = per_end
         return torch.nan_to_num(tails_per_head / (tails_per_head + heads_per_tail), nan=0.5)

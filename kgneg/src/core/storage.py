@@ -66,4 +66,6 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
         with safe_open(path, framework="pt") as handle:
             return {name: handle.get_tensor(name) for name in handle.keys()}, dict(handle.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InvalidInputError(f"{path} is no complete safetensors file ({error}). Delete or write it again.") from error
+        raise InvalidInputError(
+            f"{path} is no complete safetensors file ({error}). Delete or write it again."
+        ) from error

@@ -10,7 +10,6 @@ import torch
 from kgneg.core.bits import KeyTable, RowBits
 from kgneg.core.draws import draw_below
 from kgneg.core.errors import ExhaustedPoolError, InvalidInputError, KeyOverflowError
-from kgneg.core.masks import flat_nonzero
 from kgneg.core.modules import BufferModule
 from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, IntTensor, LongTensor, Side
 from kgneg.core.validation import choose, validate_count, validate_triples
@@ -19,8 +18,7 @@ __all__ = ["TripleIndex"]
 
 _INT64 = 2**63 - 1
 _MAX_ENTITIES = 2**31 - 1
-#: Bits per key of the map that every candidate meets, and of the one that those meet which it lets by.
-_WIDE_BITS, _NARROW_BITS = 48, 16
+_CHUNK = 1 << 14
 
 
 class TripleIndex(BufferModule):
@@ -30,11 +28,11 @@ class TripleIndex(BufferModule):
     * Which entity, drawn uniformly, completes :math:`(h, r, ?)` or :math:`(?, r, t)` to an *unknown* triple?
       (:meth:`complement`)
 
-    Every triple is stored under two keys, :math:`c \cdot E + e` with the *code* :math:`c` of the pair that stays and the
-    entity :math:`e` at the other end; :math:`c = hR + r` when the tail is asked for and :math:`c = tR + r - ER` for the
-    head. A pair owns a contiguous row :math:`k_s < \dots < k_{s+m-1}` of the sorted keys. The number
-    :math:`k_{s+j} - cE - j` of unknown entities before the ``j``-th known one does not decrease with :math:`j`, so the
-    :math:`u`-th *unknown* entity follows from :math:`u` by bisection of the row: one draw, no rejection.
+    Every triple is stored under two keys, :math:`c \cdot E + e` with the *code* :math:`c` of the pair that stays and
+    the entity :math:`e` at the other end; :math:`c = hR + r` when the tail is asked for and :math:`c = tR + r - ER` for
+    the head. A pair owns a contiguous row :math:`k_s < \dots < k_{s+m-1}` of the sorted keys. The number :math:`k_{s+j}
+    - cE - j` of unknown entities before the ``j``-th known one does not decrease with :math:`j`, so the :math:`u`-th
+    *unknown* entity follows from :math:`u` by bisection of the row: one draw, no rejection.
 
     A bit map in front of the keys answers most membership queries at once. It has false alarms but no misses, and every
     alarm is checked in a hash table, so all answers are exact. Storage: at most 48 bytes per triple.
@@ -76,9 +74,10 @@ class TripleIndex(BufferModule):
         sorted_keys, pairs = self._build_keys(triples.cpu())
         self.register_buffer("pairs", torch.from_numpy(pairs))
         self.register_buffer("keys", torch.from_numpy(sorted_keys))
-        self.wide = RowBits(sorted_keys, num_entities, bits_per_key=_WIDE_BITS)
-        self.narrow = RowBits(sorted_keys, num_entities, bits_per_key=_NARROW_BITS, scatter=True)
-        self.table = KeyTable(sorted_keys)
+        span = num_entities * num_relations * num_entities
+        low, high = (-span, span) if self.layout == "triple" else (0, (len(pairs) + 1) * num_entities)
+        self.table = KeyTable(sorted_keys, low, high)
+        self.bits = RowBits(sorted_keys, num_entities)
         self.register_buffer("longest", torch.tensor(self._longest_row()))
         self._derive()
         self.to(device)
@@ -126,11 +125,14 @@ class TripleIndex(BufferModule):
         return codes, pairs
 
     def _longest_row(self) -> int:
-        """Return the number of members of the longest row, in bounded memory."""
-        if not len(self.keys):
-            return 0
-        codes = self.keys.div(self.num_entities, rounding_mode="floor")
-        return int(torch.unique_consecutive(codes, return_counts=True)[1].max())
+        """Return the number of members of the longest row."""
+        keys, longest, length, code = self.keys.numpy(), 0, 0, None
+        for begin in range(0, len(keys), _CHUNK):  # bounds the working memory
+            codes, lengths = np.unique(keys[begin : begin + _CHUNK] // self.num_entities, return_counts=True)
+            lengths[0] += length if codes[0] == code else 0
+            longest = max(longest, int(lengths.max()))
+            code, length = codes[-1], int(lengths[-1])
+        return longest
 
     def _derive(self) -> None:
         self.num_triples = len(self.keys) // 2
@@ -196,21 +198,9 @@ class TripleIndex(BufferModule):
         :param ids: shape: ``(q, n)``, int32 entity ids
         :returns: shape: ``(q, n)``
         """
-        return self.wide.probe(codes, ids)
+        return self.bits.probe(codes, ids)
 
     def confirm(self, codes: LongTensor, ids: LongTensor) -> BoolTensor:
-        """Return which suspects are known, exactly; the quick way when most of them are false alarms.
-
-        :param codes: shape: ``(k,)``, from :meth:`codes`, one per suspect
-        :param ids: shape: ``(k,)``, entity ids of any integer dtype
-        :returns: shape: ``(k,)``
-        """
-        known = self.narrow.probe(codes, ids.int()[:, None]).squeeze(-1)
-        left = flat_nonzero(known)
-        known[left] = self.contains_codes(codes.index_select(0, left), ids.index_select(0, left))
-        return known
-
-    def contains_codes(self, codes: LongTensor, ids: LongTensor) -> BoolTensor:
         """Return which candidates are known, exactly.
 
         :param codes: shape: ``(k,)``, from :meth:`codes`, one per candidate
@@ -229,7 +219,7 @@ class TripleIndex(BufferModule):
         triples = validate_triples(triples, self.num_entities, self.num_relations)
         flat = triples.reshape(-1, 3)
         codes = self.codes(flat[:, HEAD], flat[:, RELATION], Side.TAIL)
-        return self.contains_codes(codes, flat[:, TAIL]).view(triples.shape[:-1])
+        return self.confirm(codes, flat[:, TAIL]).view(triples.shape[:-1])
 
     # The complement
 
@@ -271,7 +261,7 @@ class TripleIndex(BufferModule):
         start, known = self._rows(codes)
         free = self.num_entities - known
         if exclude is not None:
-            extra = ~self.contains_codes(codes, exclude)
+            extra = ~self.confirm(codes, exclude)
             rank = exclude - (torch.searchsorted(self.keys, codes * self.num_entities + exclude) - start)
             free = free - extra.long()
         if self.longest_row >= self.num_entities - 1 and bool((free <= 0).any()):
@@ -305,4 +295,4 @@ class TripleIndex(BufferModule):
         :param exclude: shape: ``(q,)``, one more entity per code that must not be drawn
         :returns: shape: ``(q,)``, int64
         """
-        return self.num_entities - self._rows(codes)[1] - (~self.contains_codes(codes, exclude)).long()
+        return self.num_entities - self._rows(codes)[1] - (~self.confirm(codes, exclude)).long()

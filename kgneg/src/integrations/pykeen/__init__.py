@@ -1,7 +1,7 @@
 """kgneg's samplers, filterer and datasets in PyKEEN.
 
-Nothing has to be imported: PyKEEN loads this package by itself (``from pykeen.pipeline import pipeline`` is enough), after
-which ``negative_sampler="lemon"`` works in ``pipeline``, ``hpo_pipeline``, experiment files and training loops.
+Nothing has to be imported: PyKEEN loads this package by itself (``from pykeen.pipeline import pipeline`` is enough),
+after which ``negative_sampler="lemon"`` works in ``pipeline``, ``hpo_pipeline``, experiment files and training loops.
 """
 
 from __future__ import annotations

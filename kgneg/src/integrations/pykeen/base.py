@@ -24,7 +24,9 @@ from kgneg.core.validation import validate_count
 __all__ = ["NUM_NEGS_RANGE", "KgnegNegativeSampler", "Setup"]
 
 #: The search range that all samplers share, as PyKEEN has it.
-NUM_NEGS_RANGE: Mapping[str, Mapping[str, Any]] = {"num_negs_per_pos": {"type": int, "low": 1, "high": 100, "log": True}}
+NUM_NEGS_RANGE: Mapping[str, Mapping[str, Any]] = {
+    "num_negs_per_pos": {"type": int, "low": 1, "high": 100, "log": True}
+}
 
 #: Indices and pools of this process: PyKEEN constructs a sampler two or three times per run.
 _shared = MemoryCache(size=16)
@@ -45,7 +47,7 @@ class Setup:
         self.key = content_key(mapped_triples, num_entities, num_relations)
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """The numbers of entities and relations, as keyword arguments."""
         return {"num_entities": self.num_entities, "num_relations": self.num_relations}
 
@@ -76,7 +78,7 @@ class Setup:
         return SidePolicy(policy, triples=self.mapped_triples, num_relations=self.num_relations)
 
 
-class KgnegNegativeSampler(NegativeSampler, ABC):  # type: ignore[misc]
+class KgnegNegativeSampler(NegativeSampler, ABC):
     """Adapter from a :class:`~kgneg.core.corruption.Corruptor` to PyKEEN's interface.
 
     Negatives are never known training triples (``filtered=True``, the default), so there is no mask; ``filtered=False``
@@ -176,8 +178,8 @@ def _warn_about_workers() -> None:
         object.__setattr__(worker, "_kgneg_warned", True)
         warnings.warn(
             f"num_workers={worker.num_workers}: PyKEEN 1.11 then trains on the first 1/{worker.num_workers} of the "
-            "triples only, because every worker of its sLCWA loader walks over the same leading part. Use num_workers=0; "
-            "kgneg's samplers are fast enough for the main process.",
+            "triples only, because every worker of its sLCWA loader walks over the same leading part. Use "
+            "num_workers=0; kgneg's samplers are fast enough for the main process.",
             UserWarning,
             stacklevel=3,
         )

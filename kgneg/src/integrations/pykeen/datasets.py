@@ -1,7 +1,7 @@
 """Text-bearing graphs as PyKEEN datasets.
 
-PyKEEN loads this module through the entry point ``pykeen.datasets``, which is how the samplers of kgneg are found by name
-in a program that never imports kgneg.
+PyKEEN loads this module through the entry point ``pykeen.datasets``, which is how the samplers of kgneg are found by
+name in a program that never imports kgneg.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kgneg.datasets import KnowledgeGraph, load
 __all__ = ["KgnegDataset", "to_pykeen"]
 
 
-class KgnegDataset(EagerDataset):  # type: ignore[misc]
+class KgnegDataset(EagerDataset):
     """A graph from a folder, an RDF file, or built in, with its texts and types at hand for samplers.
 
     In PyKEEN: ``pipeline(dataset="kgneg", dataset_kwargs=dict(path="my-graph"), negative_sampler="lemon", ...)``.

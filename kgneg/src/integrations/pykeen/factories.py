@@ -33,8 +33,8 @@ class Labels(NamedTuple):
 def find_labels(mapped_triples: LongTensor, num_entities: int) -> Labels | None:
     """Find the labels behind triples by looking at the triples factories that are alive.
 
-    PyKEEN gives a sampler neither the factory nor its labels. The factory with exactly these triples is taken; when there
-    is none (the caller made a subset), any factory with that number of entities, provided that all of them agree.
+    PyKEEN gives a sampler neither the factory nor its labels. The factory with exactly these triples is taken; when
+    there is none (the caller made a subset), any factory with that number of entities, provided that all of them agree.
 
     :param mapped_triples: shape: ``(m, 3)``, the triples as given to the sampler, with inverse triples or not
     :param num_entities: the number of entities
@@ -51,8 +51,8 @@ def find_labels(mapped_triples: LongTensor, num_entities: int) -> Labels | None:
     plain = {(labels.entities, labels.relations) for labels in found}
     if len(plain) > 1:
         raise InvalidInputError(
-            f"{len(plain)} graphs with {num_entities} entities and different labels are in memory, so the labels of these "
-            "triples are ambiguous. Give texts= or vectors=, or delete the graphs that are not used."
+            f"{len(plain)} graphs with {num_entities} entities and different labels are in memory, so the labels of "
+            "these triples are ambiguous. Give texts= or vectors=, or delete the graphs that are not used."
         )
     return max(found, key=lambda labels: len(labels.texts)) if found else None
 

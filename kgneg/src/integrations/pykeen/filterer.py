@@ -10,11 +10,11 @@ from kgneg.core.typing import BoolTensor, LongTensor
 __all__ = ["ExactFilterer"]
 
 
-class ExactFilterer(Filterer):  # type: ignore[misc]
+class ExactFilterer(Filterer):
     """Mask exactly the known triples: no false alarms as with the Bloom filter, and faster than both of PyKEEN's.
 
-    Use it with any PyKEEN sampler: ``negative_sampler_kwargs=dict(filtered=True, filterer="exact")``. kgneg's own samplers
-    do not need it.
+    Use it with any PyKEEN sampler: ``negative_sampler_kwargs=dict(filtered=True, filterer="exact")``. kgneg's own
+    samplers do not need it.
 
     :param mapped_triples: shape: ``(m, 3)``, the known triples
     """

@@ -76,7 +76,7 @@ class GivenNegativeSampler(KgnegNegativeSampler):
         )
 
     @classmethod
-    def make_corruptor(
+    def make_corruptor(  # type: ignore[override]
         cls, setup: Setup, common: dict[str, Any], *, path: str | Path, unknown: str, sides: str
     ) -> Corruptor:
         """Read the file and build the corruptor.
@@ -108,9 +108,15 @@ def _to_ids(rows: Any, labels: Labels, path: str | Path, unknown: str) -> LongTe
     """Return the rows as ids, with their inverses when the graph has inverse relations."""
     entities = {label: number for number, label in enumerate(labels.entities)}
     relations = {label: number for number, label in enumerate(labels.relations)}
-    good = [(entities[h], relations[r], entities[t]) for h, r, t in rows if h in entities and r in relations and t in entities]
+    good = [
+        (entities[h], relations[r], entities[t])
+        for h, r, t in rows
+        if h in entities and r in relations and t in entities
+    ]
     if len(good) < len(rows):
-        strange = sorted({x for h, r, t in rows for x, known in ((h, entities), (r, relations), (t, entities)) if x not in known})
+        strange = sorted(
+            {x for h, r, t in rows for x, known in ((h, entities), (r, relations), (t, entities)) if x not in known}
+        )
         text = f"{len(rows) - len(good)} of {len(rows)} rows of {path} have unknown labels, such as {strange[:3]}"
         if unknown == "error" or not good:
             raise InvalidInputError(f"{text}. Correct them, or leave such rows out with unknown='skip'.")

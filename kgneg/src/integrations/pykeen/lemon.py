@@ -34,8 +34,8 @@ _PAPER_SIDES = "alternate"
 class LemonNegativeSampler(KgnegNegativeSampler):
     """Negatives whose texts a language model places near the text of an anchor entity (LEMON).
 
-    Texts are encoded and clustered once; both steps are cached by content on disk, so the second construction of the same
-    sampler, in this or another process, costs next to nothing.
+    Texts are encoded and clustered once; both steps are cached by content on disk, so the second construction of the
+    same sampler, in this or another process, costs next to nothing.
 
     :param mapped_triples: shape: ``(m, 3)``, the training triples
     :param num_entities: the number of entities; ``None`` infers it
@@ -44,16 +44,16 @@ class LemonNegativeSampler(KgnegNegativeSampler):
     :param filtered: whether known triples are excluded, exactly
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
-    :param mode: ``"default"``, or ``"paper"`` for the published method: kept anchor, two principal components, 15 clusters
-        of which the 3 nearest, alternating sides. Any option given explicitly wins over the mode.
+    :param mode: ``"default"``, or ``"paper"`` for the published method: kept anchor, two principal components, 15
+        clusters of which the 3 nearest, alternating sides. Any option given explicitly wins over the mode.
     :param texts: a TSV file of entity labels and texts, a graph (folder, RDF file or built-in dataset), or a mapping;
         ``None`` takes the texts that came with the graph, or else the entity labels
     :param missing_text: ``"error"``, or ``"label"`` to use the label of an entity without text
-    :param encoder: ``"auto"`` (the bundled MiniLM model when installed, else lexical), ``"minilm"``, ``"lexical"``, or the
-        name or folder of a sentence-transformers model
+    :param encoder: ``"auto"`` (the bundled MiniLM model when installed, else lexical), ``"minilm"``, ``"lexical"``, or
+        the name or folder of a sentence-transformers model
     :param vectors: entity vectors instead of texts: a .npy or .safetensors file or an array, one row per entity id
     :param anchor: ``"replaced"`` or ``"kept"``: whose neighbourhood candidates come from
-    :param dim: the number of principal components to cluster in; ``None`` keeps all, 0 does so in paper mode too
+    :param dim: the number of principal components to cluster in, two by default; 0 keeps all dimensions
     :param n_clusters: the number of clusters
     :param n_nearest: how many clusters nearest to the anchor make its pool
     :param rank_low: how many of the nearest neighbours to leave out (with ``rank_high``)
@@ -72,6 +72,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
         "anchor": {"type": "categorical", "choices": ["replaced", "kept"]},
+        "dim": {"type": "categorical", "choices": [2, 16, 0]},
         "n_clusters": {"type": int, "low": 5, "high": 200, "log": True},
         "n_nearest": {"type": int, "low": 1, "high": 5},
         "typed": {"type": bool},
@@ -135,7 +136,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
         )
 
     @classmethod
-    def make_corruptor(
+    def make_corruptor(  # type: ignore[override]
         cls,
         setup: Setup,
         common: dict[str, Any],

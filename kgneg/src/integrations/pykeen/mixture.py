@@ -81,7 +81,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
         )
 
     @classmethod
-    def make_corruptor(
+    def make_corruptor(  # type: ignore[override]
         cls,
         setup: Setup,
         common: dict[str, Any],
@@ -105,12 +105,22 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
         surplus = sorted(set(arguments) - set(shares))
         if surplus:
             raise InvalidInputError(f"components_kwargs names {', '.join(surplus)}, which is not among the components")
-        reserved = {"mapped_triples", "num_entities", "num_relations", "num_negs_per_pos", "filtered", "filterer", "sides"}
+        reserved = {
+            "mapped_triples",
+            "num_entities",
+            "num_relations",
+            "num_negs_per_pos",
+            "filtered",
+            "filterer",
+            "sides",
+        }
         parts = []
         for name, share in shares.items():
             wrong = sorted(reserved & set(arguments.get(name, {})))
             if wrong:
-                raise InvalidInputError(f"{', '.join(wrong)} of {name} belongs to the mixture as a whole: give it there")
+                raise InvalidInputError(
+                    f"{', '.join(wrong)} of {name} belongs to the mixture as a whole: give it there"
+                )
             sampler = _PARTS[name](
                 mapped_triples=setup.mapped_triples,
                 filtered=common["index"] is not None,

@@ -27,8 +27,8 @@ def entity_texts(
 ) -> list[str]:
     """Return the text of every entity, by id.
 
-    :param texts: a TSV file, a folder or RDF file with a graph, the name of a built-in dataset, or texts by entity label;
-        ``None`` takes the texts that came with the graph, or else the entity labels themselves
+    :param texts: a TSV file, a folder or RDF file with a graph, the name of a built-in dataset, or texts by entity
+        label; ``None`` takes the texts that came with the graph, or else the entity labels themselves
     :param labels: the labels of the graph, when they are known
     :param num_entities: the number of entities
     :param missing: ``"error"``, or ``"label"`` to use the label of an entity without text
@@ -39,8 +39,8 @@ def entity_texts(
     choose("missing_text", missing, ("error", "label"))
     if texts is None and labels is None:
         raise MissingTextError(
-            f"the {num_entities} entities have neither texts nor labels: PyKEEN gave bare ids, and no triples factory with "
-            "labels is in memory. Give texts= (with ids 0, 1, ... in the first column) or vectors=."
+            f"the {num_entities} entities have neither texts nor labels: PyKEEN gave bare ids, and no triples "
+            "factory with labels is in memory. Give texts= (with ids 0, 1, ... in the first column) or vectors=."
         )
     names = [str(number) for number in range(num_entities)] if labels is None else list(labels.entities)
     own = labels.texts if labels is not None else {}
@@ -87,7 +87,9 @@ def _read(source: str | Path) -> Mapping[str, str]:
 
 
 def _is_rdf(path: Path) -> bool:
-    return any(suffix in {".ttl", ".nt", ".nq", ".rdf", ".owl", ".xml", ".jsonld", ".n3", ".trig"} for suffix in path.suffixes)
+    return any(
+        suffix in {".ttl", ".nt", ".nq", ".rdf", ".owl", ".xml", ".jsonld", ".n3", ".trig"} for suffix in path.suffixes
+    )
 
 
 def read_vectors(vectors: Any, num_entities: int) -> FloatTensor:

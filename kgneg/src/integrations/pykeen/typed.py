@@ -48,7 +48,9 @@ def _type_table(setup: Setup, types: str) -> torch.Tensor:
 
     labels = find_labels(setup.mapped_triples, setup.num_entities)
     if labels is None:
-        raise InvalidInputError(f"types={types!r} speaks of entity labels, but no triples factory with labels is in memory")
+        raise InvalidInputError(
+            f"types={types!r} speaks of entity labels, but no triples factory with labels is in memory"
+        )
     if types == "graph":
         pairs = labels.types
     else:
@@ -74,8 +76,8 @@ class TypedNegativeSampler(KgnegNegativeSampler):
     :param filterer_kwargs: its arguments
     :param sides: which end to replace: ``"uniform"`` (both, as evenly as possible for every positive), ``"bernoulli"``,
         ``"head"``, ``"tail"`` or ``"alternate"`` (in turn, batch by batch)
-    :param types: ``None`` for the domain and range observed in the training triples; or a table of entity and type labels
-        (TSV), a graph with types (folder, RDF file), or ``"graph"`` for the types that came with a kgneg dataset
+    :param types: ``None`` for the domain and range observed in the training triples; or a table of entity and type
+        labels (TSV), a graph with types (folder, RDF file), or ``"graph"`` for the types that came with a kgneg dataset
     :param support: with types: the share of the entities at an end that must have a type for it to be admitted there
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
@@ -115,7 +117,7 @@ class TypedNegativeSampler(KgnegNegativeSampler):
         )
 
     @classmethod
-    def make_corruptor(
+    def make_corruptor(  # type: ignore[override]
         cls,
         setup: Setup,
         common: dict[str, Any],

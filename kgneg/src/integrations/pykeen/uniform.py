@@ -61,7 +61,7 @@ class KgnegUniformNegativeSampler(KgnegNegativeSampler):
         )
 
     @classmethod
-    def make_corruptor(cls, setup: Setup, common: dict[str, Any], *, sides: str = "uniform") -> Corruptor:
+    def make_corruptor(cls, setup: Setup, common: dict[str, Any], *, sides: str = "uniform") -> Corruptor:  # type: ignore[override]
         """Build the corruptor.
 
         :param setup: the graph
@@ -118,7 +118,7 @@ class KgnegBernoulliNegativeSampler(KgnegNegativeSampler):
         )
 
     @classmethod
-    def make_corruptor(cls, setup: Setup, common: dict[str, Any]) -> Corruptor:
+    def make_corruptor(cls, setup: Setup, common: dict[str, Any]) -> Corruptor:  # type: ignore[override]
         """Build the corruptor.
 
         :param setup: the graph

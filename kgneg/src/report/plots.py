@@ -1,0 +1,181 @@
+"""Figures as SVG text that fits into a page: deterministic, in the colours of the page, without global state."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kgneg.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Series", "dot_plot", "line_plot"]
+
+#: Colours that stand out on white as well as on black, also for people who do not see all colours.
+_COLOURS = ("#2f7fc1", "#d9722e", "#2f9e78", "#b65fa8", "#a68a1f", "#cf4858", "#5f74c9", "#7a8691")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_DASHES = ("-", "--", "-.", ":")
+_INK = "#010203"  # stands for the colour of the text around the figure
+_SETTINGS = {
+    "svg.hashsalt": "kgneg",
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may have a dollar sign
+    "font.family": "sans-serif",
+    "font.size": 11.0,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "axes.linewidth": 0.6,
+    "axes.unicode_minus": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _INK,
+    "grid.alpha": 0.15,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """What belongs to one name in a figure: several repetitions of the same measurement.
+
+    :param name: how it is called in the figure
+    :param values: for :func:`line_plot` one sequence per repetition, all of the same length; for :func:`dot_plot` one
+        sequence with one number per repetition. All numbers are finite.
+    :raises InvalidInputError: if there is no number, one is not finite, or lengths differ
+    """
+
+    name: str
+    values: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(line) for line in self.values}
+        if len(lengths) != 1 or lengths == {0}:
+            raise InvalidInputError(
+                f"series {self.name!r} needs lines of one positive length, got lengths {sorted(lengths)}"
+            )
+        if not all(math.isfinite(number) for line in self.values for number in line):
+            raise InvalidInputError(f"series {self.name!r} has a number that is not finite")
+
+
+def line_plot(name: str, series: Sequence[Series], *, x_label: str, y_label: str) -> str:
+    """Draw lines over steps 1, 2, ...: the mean over the repetitions, and a band from the lowest to the highest.
+
+    :param name: a name that no other figure on the page has; letters, digits and hyphens
+    :param series: at least one; each gets a colour and a line style
+    :param x_label: what the steps are
+    :param y_label: what the numbers are, with their unit
+    :returns: an ``<svg>`` element, the same text for the same input
+    :raises InvalidInputError: if there is no series, or the name has other characters
+    """
+    _check(name, series)
+    with _style():
+        figure, axes = _figure(3.4)
+        for position, one in enumerate(series):
+            columns = list(zip(*one.values, strict=True))
+            steps = range(1, len(columns) + 1)
+            mean = [math.fsum(column) / len(column) for column in columns]
+            colour, dash = _COLOURS[position % len(_COLOURS)], _DASHES[position % len(_DASHES)]
+            marker = _MARKERS[position % len(_MARKERS)] if len(columns) == 1 else ""
+            axes.plot(steps, mean, color=colour, linestyle=dash, marker=marker, linewidth=1.8, label=one.name)
+            if len(one.values) > 1:
+                low, high = [min(column) for column in columns], [max(column) for column in columns]
+                axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.grid(axis="y")
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.margins(x=0.02)
+        figure.legend(loc="outside upper left", ncols=3)
+        return _to_svg(figure, name)
+
+
+def dot_plot(name: str, series: Sequence[Series], *, x_label: str, from_zero: bool = False) -> str:
+    """Draw one row per series: a dot per repetition, and a bar at their mean.
+
+    :param name: a name that no other figure on the page has; letters, digits and hyphens
+    :param series: at least one, drawn from top to bottom; those of one name after another are told apart by colour
+    :param x_label: what the numbers are, with their unit
+    :param from_zero: whether the axis begins at zero
+    :returns: an ``<svg>`` element, the same text for the same input
+    :raises InvalidInputError: if there is no series, or the name has other characters
+    """
+    _check(name, series)
+    with _style():
+        figure, axes = _figure(0.75 + 0.42 * len(series))
+        for position, one in enumerate(series):
+            numbers = [number for line in one.values for number in line]
+            mean = math.fsum(numbers) / len(numbers)
+            colour = _COLOURS[position % len(_COLOURS)]
+            axes.plot([mean, mean], [position - 0.3, position + 0.3], color=colour, linewidth=2.4, zorder=3)
+            axes.plot(
+                numbers,
+                [position] * len(numbers),
+                linestyle="",
+                marker=_MARKERS[position % len(_MARKERS)],
+                markersize=7,
+                markeredgewidth=0,
+                color=colour,
+                alpha=0.65,
+            )
+        axes.set_yticks(range(len(series)), labels=[one.name for one in series])
+        axes.set_ylim(len(series) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_xlabel(x_label)
+        if from_zero:
+            highest = max(number for one in series for line in one.values for number in line)
+            axes.set_xlim(0 if highest > 0 else -0.05, 1.06 * highest if highest > 0 else 1)
+        else:
+            axes.margins(x=0.08)
+        return _to_svg(figure, name)
+
+
+def _check(name: str, series: Sequence[Series]) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        raise InvalidInputError(f"the name of a figure must be letters, digits and hyphens, got {name!r}")
+    if not series:
+        raise InvalidInputError(f"figure {name!r} has no series")
+
+
+def _style() -> Any:
+    """Return a context in which figures are drawn in the house style; it restores what was set before."""
+    from matplotlib import rc_context
+
+    return rc_context(_SETTINGS)
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure of a height in inches, outside of pyplot."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    return figure, figure.add_subplot()
+
+
+def _to_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an element for a page: no prologue, no fixed size, ids that are unique on the page."""
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = text.replace(_INK, "currentColor")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(\s|xlink:)(id|href)="(#?)', rf'\1\2="\3{name}-', text)
+    text = text.replace("url(#", f"url(#{name}-")
+    return "\n".join(line.rstrip() for line in text.splitlines())

@@ -1,0 +1,136 @@
+"""A folder for caches, small graphs, and one way to construct every sampler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pykeen.datasets import Nations, UMLs
+from pykeen.triples import TriplesFactory
+
+from kgneg.integrations.pykeen import GivenNegativeSampler, KgnegNegativeSampler, LemonNegativeSampler
+from kgneg.integrations.pykeen import base as pykeen_base
+
+Make = Callable[..., KgnegNegativeSampler]
+
+#: (head, relation, tail) labels that are not among the training triples of Nations
+GIVEN = [("brazil", "embassy", "china"), ("cuba", "exports3", "israel"), ("uk", "embassy", "poland")]
+
+
+@pytest.fixture(scope="session")
+def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(cache_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep what is cached out of the user's folders, and give back torch's global stream."""
+    monkeypatch.setenv("KGNEG_HOME", str(cache_root))
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)
+
+
+@pytest.fixture
+def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function that makes this process forget what was built."""
+
+    def forget() -> None:
+        monkeypatch.setattr(pykeen_base, "_shared", pykeen_base.MemoryCache(size=16))
+
+    forget()
+    return forget
+
+
+@pytest.fixture(scope="session")
+def nations() -> Nations:
+    return Nations()
+
+
+@pytest.fixture(scope="session")
+def umls() -> UMLs:
+    return UMLs()
+
+
+@pytest.fixture(scope="session")
+def given_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("given") / "given.tsv"
+    path.write_text("".join("\t".join(row) + "\n" for row in GIVEN), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def given_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[TriplesFactory], Path]:
+    """Write a table of given negatives with unknown triples of any graph."""
+    written: dict[int, tuple[TriplesFactory, Path]] = {}
+
+    def write(factory: TriplesFactory) -> Path:
+        if id(factory) not in written:
+            known = {tuple(row) for row in factory.mapped_triples.tolist()}
+            heads = factory.mapped_triples[::17].tolist()
+            wrong = [(h, r, (t + 1) % factory.num_entities) for h, r, t in heads]
+            names = factory.entity_id_to_label, factory.relation_id_to_label
+            rows = [(names[0][h], names[1][r], names[0][t]) for h, r, t in wrong if (h, r, t) not in known]
+            path = tmp_path_factory.mktemp("given") / "negatives.tsv"
+            path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+            written[id(factory)] = factory, path
+        return written[id(factory)][1]
+
+    return write
+
+
+@pytest.fixture
+def kwargs_of(given_for: Callable[[TriplesFactory], Path]) -> Callable[..., dict[str, Any]]:
+    """Return the arguments that a sampler cannot do without, or that make it independent of sentence models."""
+
+    def find(sampler: type[KgnegNegativeSampler], factory: TriplesFactory) -> dict[str, Any]:
+        if issubclass(sampler, GivenNegativeSampler):
+            return {"path": str(given_for(factory))}
+        return {"encoder": "lexical"} if issubclass(sampler, LemonNegativeSampler) else {}
+
+    return find
+
+
+@pytest.fixture
+def make(kwargs_of: Callable[..., dict[str, Any]]) -> Make:
+    """Construct a sampler as PyKEEN does."""
+
+    def construct(sampler: type[KgnegNegativeSampler], factory: TriplesFactory, **kwargs: Any) -> KgnegNegativeSampler:
+        return sampler(
+            mapped_triples=factory._add_inverse_triples_if_necessary(factory.mapped_triples),
+            num_entities=factory.num_entities,
+            num_relations=factory.num_relations,
+            **(kwargs_of(sampler, factory) | kwargs),
+        )
+
+    return construct
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a program or a module in a process of its own, with caches in a fresh folder."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        own = {
+            "KGNEG_HOME": str(tmp_path / "kgneg"),
+            "PYSTOW_HOME": str(tmp_path / "pystow"),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        return subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**{k: v for k, v in os.environ.items() if k != "PYKEEN_HOME"}, **own, **environment},
+            timeout=300,
+            check=False,
+        )
+
+    return run

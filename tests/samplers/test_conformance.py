@@ -1,0 +1,218 @@
+"""Every corruptor keeps the contract, in every variant."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from kgneg.core.candidates import CandidateIndex
+from kgneg.core.corruption import Corruptor
+from kgneg.core.sides import SidePolicy
+from kgneg.core.triples import TripleIndex
+from kgneg.core.typing import FloatTensor, LongTensor
+from kgneg.samplers import (
+    GivenCorruptor,
+    LemonCorruptor,
+    LemonSettings,
+    MixtureCorruptor,
+    TypedCorruptor,
+    UniformCorruptor,
+    corruptor_resolver,
+)
+from kgneg.testing import CorruptorConformance
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = {
+    "kgneg": "kgneg",
+    "samplers": "kgneg.samplers",
+    "recsys": "kgneg.recsys",
+    "datasets": "kgneg.datasets",
+}
+
+
+def observed(triples: LongTensor, num_entities: int, num_relations: int) -> CandidateIndex:
+    return CandidateIndex.from_relation_types(triples, num_entities=num_entities, num_relations=num_relations)
+
+
+def vectors_of(triples: LongTensor, num_entities: int) -> FloatTensor:
+    """Vectors that differ from graph to graph, and are the same for the same graph."""
+    generator = torch.Generator().manual_seed(int((triples.double() @ torch.tensor([1.0, 7.0, 31.0]).double()).sum()))
+    return torch.randn(num_entities, 6, generator=generator)
+
+
+class Suite(CorruptorConformance):
+    policy = "uniform"
+    keys = "triple"
+
+    def options(
+        self, triples: LongTensor, num_entities: int, num_relations: int, *, filtered: bool, seed: int
+    ) -> dict[str, Any]:
+        sizes = {"num_entities": num_entities, "num_relations": num_relations}
+        return {
+            "index": TripleIndex(triples, keys=self.keys, **sizes) if filtered else None,
+            "sides": SidePolicy(self.policy, triples=triples, num_relations=num_relations),
+            "seed": seed,
+            **sizes,
+        }
+
+
+class TestUniform(Suite):
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        return UniformCorruptor(**self.options(triples, *sizes, filtered=filtered, seed=seed))
+
+
+class TestUniformBernoulliPairs(TestUniform):
+    policy = "bernoulli"
+    keys = "pair"
+
+
+@pytest.mark.parametrize("policy", ["head", "tail", "alternate"])
+class TestUniformOneEnd(TestUniform):
+    @pytest.fixture(autouse=True)
+    def choose_policy(self, policy: str) -> None:
+        self.policy = policy
+
+
+class TestTyped(Suite):
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return TypedCorruptor(observed(triples, *sizes), **options)
+
+
+class TestTypedBernoulli(TestTyped):
+    policy = "bernoulli"
+
+
+class TestLemon(Suite):
+    settings: ClassVar[Mapping[str, Any]] = {}
+    typed = False
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        return LemonCorruptor.from_vectors(
+            vectors_of(triples, sizes[0]),
+            LemonSettings(**self.settings),
+            types=observed(triples, *sizes) if self.typed else None,
+            **self.options(triples, *sizes, filtered=filtered, seed=seed),
+        )
+
+
+class TestLemonPaper(TestLemon):
+    policy = "alternate"
+    settings: ClassVar[Mapping[str, Any]] = LemonSettings.paper().to_dict()
+
+
+class TestLemonTyped(TestLemon):
+    typed = True
+
+
+class TestLemonRank(TestLemon):
+    settings: ClassVar[Mapping[str, Any]] = {"rank_low": 1, "rank_high": 9}
+
+
+class TestLemonRankTypedKept(TestLemon):
+    settings: ClassVar[Mapping[str, Any]] = {"anchor": "kept", "rank_high": 12}
+    typed = True
+
+
+class TestLemonSimilarity(TestLemon):
+    settings: ClassVar[Mapping[str, Any]] = {"dim": None, "n_clusters": 5, "min_similarity": -0.2, "max_similarity": 0.9}
+
+
+class TestLemonSimilarityTyped(TestLemonSimilarity):
+    typed = True
+
+
+class TestGiven(Suite):
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        given = triples.clone()
+        given[:, 2] = (given[:, 2] + 1) % sizes[0]
+        more = triples.clone()
+        more[:, 0] = (more[:, 0] + 2) % sizes[0]
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return GivenCorruptor(torch.cat([given, more, triples[:2]]), **options)
+
+
+class TestMixture(Suite):
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        plain = {"num_entities": sizes[0], "num_relations": sizes[1], "seed": 0}
+        lemon = LemonCorruptor.from_vectors(vectors_of(triples, sizes[0]), LemonSettings(n_clusters=6), **plain)
+        components = [
+            (UniformCorruptor(**plain), 0.3),
+            (TypedCorruptor(observed(triples, *sizes), **plain), 0.3),
+            (lemon, 0.4),
+        ]
+        return MixtureCorruptor(components, **self.options(triples, *sizes, filtered=filtered, seed=seed))
+
+
+class TestLemonTypedOtherClusters(TestLemonTyped):
+    """The two ends of a state dict need not have the same number of clusters."""
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        self.settings = {"n_clusters": 5 + len(triples) % 4, "n_nearest": 3 + len(triples) % 2}
+        return super().make(triples, *sizes, filtered=filtered, seed=seed)
+
+
+class TestLemonOtherClusters(TestLemonTypedOtherClusters):
+    typed = False
+
+
+def concrete(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        if not inspect.isabstract(kind):
+            yield kind
+        yield from concrete(kind)
+
+
+def modules_with_corruptors() -> Iterator[str]:
+    """Find where a class is derived from something that is called a corruptor."""
+    for folder, package in ROOMS.items():
+        base = ROOT / folder / "src"
+        for path in sorted(base.rglob("*.py")):
+            kinds = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ClassDef))
+            if any(ast.unparse(parent).endswith("Corruptor") for kind in kinds for parent in kind.bases):
+                parts = path.relative_to(base).with_suffix("").parts
+                yield ".".join([package, *(part for part in parts if part != "__init__")])
+
+
+def test_every_corruptor_is_resolvable_and_covered() -> None:
+    modules = set(modules_with_corruptors())
+    assert "kgneg.samplers.uniform" in modules
+    for module in modules:
+        importlib.import_module(module)
+    shipped = {kind for kind in concrete(Corruptor) if kind.__module__.startswith("kgneg.")}
+    assert shipped == set(corruptor_resolver.lookup_dict.values())
+    triples = torch.tensor([[0, 0, 1], [2, 1, 3], [4, 0, 5]])
+    covered = {
+        type(suite().make(triples, 6, 2, filtered=True, seed=0))
+        for suite in concrete(CorruptorConformance)
+        if suite.__module__ == __name__ and suite.__name__.startswith("Test")
+    }
+    assert covered == shipped
+
+
+@pytest.mark.parametrize("name", ["uniform", "typed", "lemon", "given", "mixture"])
+def test_resolver_finds_names(name: str) -> None:
+    assert corruptor_resolver.lookup(name).__name__.lower() == f"{name}corruptor"
+
+
+def test_unknown_arguments_are_refused() -> None:
+    sizes = {"num_entities": 6, "num_relations": 1}
+    pools = CandidateIndex.from_lists([[0], [1]], num_columns=6)
+    lemon = LemonCorruptor.from_vectors(torch.eye(6), LemonSettings(dim=None, n_clusters=3), **sizes)
+    for make in (
+        lambda **more: UniformCorruptor(**sizes, **more),
+        lambda **more: TypedCorruptor(pools, **sizes, **more),
+        lambda **more: GivenCorruptor(torch.tensor([[0, 0, 1]]), **sizes, **more),
+        lambda **more: LemonCorruptor.from_vectors(torch.eye(6), lemon.settings, **sizes, **more),
+        lambda **more: MixtureCorruptor([(UniformCorruptor(**sizes), 1.0)], **sizes, **more),
+    ):
+        make()
+        with pytest.raises(TypeError, match="colour"):
+            make(colour="red")
