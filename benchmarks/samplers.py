@@ -145,7 +145,9 @@ def header(arguments: argparse.Namespace, number: int, entities: int) -> str:
     )
 
 
-def speed(arguments: argparse.Namespace, triples, entities: int, relations: int, resolver) -> list[str]:
+def speed(arguments: argparse.Namespace, triples: torch.Tensor, entities: int, relations: int) -> str:
+    from pykeen.sampling import negative_sampler_resolver as resolver
+
     sizes = {"num_entities": entities, "num_relations": relations}
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(entities, 384, generator=generator)
@@ -209,7 +211,7 @@ def speed(arguments: argparse.Namespace, triples, entities: int, relations: int,
     return "\n".join(rows)
 
 
-def memory(triples, entities: int, relations: int) -> str:
+def memory(triples: torch.Tensor, entities: int, relations: int) -> str:
     from kgneg.core.triples import TripleIndex
 
     tracemalloc.start()
@@ -222,7 +224,7 @@ def memory(triples, entities: int, relations: int) -> str:
     )
 
 
-def paper(triples, entities: int, relations: int) -> str:
+def paper(triples: torch.Tensor, entities: int, relations: int) -> str:
     """Time LEMON as published, per triple, against the same distribution drawn for a batch."""
     from kgneg.core.cluster import kmeans, principal_components
     from kgneg.core.sides import SidePolicy

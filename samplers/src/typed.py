@@ -86,7 +86,9 @@ def pools_from_types(
         raise InvalidInputError(
             f"types must be a non-empty table (k, 2) of entity and type ids, got {tuple(types.shape)}"
         )
-    if int(types.min()) < 0 or int(types[:, 0].max()) >= num_entities:
+    if int(types.min()) < 0:
+        raise InvalidInputError(f"types must hold ids, which are not negative, got {int(types.min())}")
+    if int(types[:, 0].max()) >= num_entities:
         raise InvalidInputError(f"a type is given for entity {int(types[:, 0].max())}, but there are {num_entities}")
     observed = CandidateIndex.from_relation_types(triples, num_entities=num_entities, num_relations=num_relations)
     rows, members = (part.numpy() for part in observed.pairs())
@@ -99,7 +101,7 @@ def pools_from_types(
     )
     table.data[:] = 1  # a repeated pair counts once
     counts = (seen @ table).tocsr()
-    enough = support * np.diff(seen.indptr)
+    enough = support * np.diff(seen.indptr) - 1e-9  # a share of exactly the support is enough
     best = counts.max(axis=1).toarray().ravel() if counts.nnz else np.zeros(2 * num_relations)
     limit = np.repeat(np.minimum(enough, best), np.diff(counts.indptr))
     counts.data = ((counts.data > 0) & (counts.data >= limit)).astype(np.float32)

@@ -27,7 +27,7 @@ class UniformCorruptor(Corruptor):
     torch.Size([1, 4, 3])
     """
 
-    redraws: ClassVar[tuple[int, ...]] = (8,)
+    redraws: ClassVar[int] = 2
     uniform_is_native: ClassVar[bool] = True
     citation: ClassVar[str] = "Bordes et al., NIPS 2013"
 

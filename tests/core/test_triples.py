@@ -273,7 +273,7 @@ def random_triples(number: int, num_entities: int = 100_000, num_relations: int 
     return (draw * torch.tensor([num_entities, num_relations, num_entities])).long()
 
 
-@pytest.mark.parametrize(("keys", "held", "peak"), [("triple", 48, 128), ("pair", 64, 160)])
+@pytest.mark.parametrize(("keys", "held", "peak"), [("triple", 48, 80), ("pair", 64, 130)])
 def test_memory(keys: str, held: int, peak: int) -> None:
     number = 100_000
     triples = random_triples(number)

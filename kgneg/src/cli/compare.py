@@ -31,6 +31,8 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if not all(part.strip().isdecimal() for part in parts):
             self.fail(f"{value!r} is neither a number of seeds nor a list such as 7,8,9", param, ctx)
         numbers = tuple(int(part) for part in parts)
+        if numbers == (0,):
+            self.fail("at least one seed is needed", param, ctx)
         return numbers if len(numbers) > 1 else tuple(range(numbers[0]))
 
 
@@ -55,7 +57,7 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--loss", help="A loss of PyKEEN.  [default: the model's own]")
 @click.option("--epochs", type=int, default=50, show_default=True, help="Epochs of each run.")
 @click.option("--seeds", type=_Seeds(), default="3", show_default=True, help="How many seeds, or a list: 7,8,9.")
-@click.option("--negatives", type=int, default=16, show_default=True, help="Negatives per positive.")
+@click.option("--negatives", type=int, default=10, show_default=True, help="Negatives per positive.")
 @click.option("--dim", type=int, help="Dimension of the embeddings.  [default: 64]")
 @click.option("--lr", type=float, default=0.01, show_default=True, help="Learning rate of Adam.")
 @click.option("--batch-size", type=int, default=256, show_default=True, help="Positives per step.")
@@ -93,9 +95,10 @@ def compare_command(
     if quiet:
         return
     click.echo(render_text(result.table()))
+    several = f"mean \N{PLUS-MINUS SIGN} standard deviation over {len(settings.seeds)} seeds"
     click.echo(
-        f"\nMRR and difference: mean \N{PLUS-MINUS SIGN} standard deviation over {len(settings.seeds)} seeds; known, held "
-        f"out: true triples per 10,000 negatives.\n{written['report.html']}"
+        f"\nMRR and difference: {several if len(settings.seeds) > 1 else 'of one seed'}; "
+        f"known and held out: true triples per 10,000 negatives.\n{written['report.html']}"
     )
 
 

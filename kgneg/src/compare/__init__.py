@@ -9,8 +9,7 @@
     result.write("out")                           # results.json, results.csv, report.html
 
 **What is equal.** Model, loss, optimiser, learning rate, dimension, batch size, epochs, negatives per positive. With
-one seed, all samplers start from the same parameters and see the positives in the same order, so differences are taken
-within seeds before they are averaged.
+one seed, all samplers start from the same parameters, so differences are taken within seeds before they are averaged.
 
 **What is measured.** Filtered ranks on the test triples, as PyKEEN reports them; the loss of each epoch; seconds. And,
 from a fresh draw of at least 10,000 negatives, how many of them are in fact true: known training triples, which a

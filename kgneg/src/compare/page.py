@@ -100,7 +100,15 @@ def _lead(result: CompareResult) -> str:
     if seeds == 1:
         sentences.append("One seed says little: another one may turn the order round.")
     elif seeds < 5:
-        sentences.append(f"{seeds} seeds show large differences only.")
+        sentences.append(f"With {seeds} seeds, only large differences can be trusted.")
+    true = [
+        f"{_number(counts['known_per_10000'])} and {_number(counts['held_out_per_10000'])} for {entry['sampler']}"
+        for entry in summary
+        for counts in [entry["negatives"]]
+    ]
+    sentences.append(
+        f"Of 10,000 negatives, so many are known training triples and held-out true triples: {'; '.join(true)}."
+    )
     return " ".join(sentences)
 
 
@@ -114,8 +122,7 @@ def _rank_parts(result: CompareResult) -> list[str | Table | Figure]:
     table = Table(
         ("sampler", *_NAMES.values(), "MRR, lowest to highest"),
         tuple(rows),
-        f"How well test triples are ranked: mean {_PLUS_MINUS} standard deviation over {len(settings['seeds'])} seeds. "
-        "Higher is better; 1 is perfect.",
+        f"How well test triples are ranked{_over(len(settings['seeds']))}. Higher is better; 1 is perfect.",
         notes=(
             (
                 "MRR",
@@ -149,8 +156,8 @@ def _difference_table(summary: list[dict[str, Any]], seeds: int) -> Table:
     return Table(
         (f"difference to {summary[0]['sampler']}", *_NAMES.values(), "seeds with higher MRR"),
         tuple(rows),
-        "Differences at equal seeds, where both models start from the same parameters and see the triples in the same "
-        f"order: mean {_PLUS_MINUS} standard deviation. Positive: better than {summary[0]['sampler']}.",
+        "Differences at equal seeds, where both models start from the same parameters"
+        f"{_over(seeds)}. Positive: better than {summary[0]['sampler']}.",
     )
 
 
@@ -175,7 +182,7 @@ def _truth_parts(result: CompareResult) -> list[str | Table | Figure]:
             if None not in values:
                 found.append(Series(entry["sampler"], (values,)))
     table = Table(
-        ("sampler", "known per 10,000", "held out per 10,000", "fall-back", "incomplete rows", "negatives looked at"),
+        ("sampler", "known per 10,000", "held out per 10,000", "fall-back", "incomplete rows", "looked at"),
         tuple(rows),
         "How many negatives are true triples in disguise, in a fresh draw for training triples. Lower is better: each "
         "one teaches the model something wrong.",
@@ -184,6 +191,7 @@ def _truth_parts(result: CompareResult) -> list[str | Table | Figure]:
             ("held out", "triples of the validation and test sets; no sampler that sees only training triples can know "
              "them. Nearer, harder negatives hit more of them."),
             ("fall-back", "share of negatives drawn uniformly because the method had no candidate left"),
+            ("looked at", "negatives in all draws together"),
             ("incomplete rows", "positives that lost negatives because a filter masked them"),
         ),
     )  # fmt: skip
@@ -266,6 +274,11 @@ def _run_table(result: CompareResult) -> Table:
     columns = ("sampler", "seed", *_NAMES.values(), "known", "held out", "seconds")
     caption = "Every run. Known and held out: true triples per 10,000 negatives. Seconds: of training."
     return Table(columns, tuple(row(run) for run in result.runs), caption)
+
+
+def _over(seeds: int) -> str:
+    """Say what numbers with a standard deviation are."""
+    return f": mean {_PLUS_MINUS} standard deviation over {seeds} seeds" if seeds > 1 else ""
 
 
 def _with_sd(mean: float, sd: float | None) -> str:

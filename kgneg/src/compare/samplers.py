@@ -85,7 +85,7 @@ class SamplerChoice:
 
 
 def with_texts(choice: SamplerChoice, arguments: Mapping[str, Any], *, default_texts: str | None) -> SamplerChoice:
-    """Add the arguments about texts that are meant for all samplers, where a sampler takes them and has none of its own.
+    """Add the arguments about texts that are meant for all samplers to one that takes them and has none of its own.
 
     :param choice: the sampler
     :param arguments: ``texts``, ``encoder`` and ``missing_text``, as far as they were given

@@ -58,7 +58,7 @@ class CompareSettings:
     loss: str | None = None
     epochs: int = 50
     seeds: tuple[int, ...] = (0, 1, 2)
-    negatives: int = 16
+    negatives: int = 10
     dim: int | None = None
     learning_rate: float = 0.01
     batch_size: int = 256
@@ -73,6 +73,7 @@ class CompareSettings:
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_source()
+        self._check_device()
         self._check_model()
         if isinstance(self.samplers, str) or not self.samplers:
             raise InvalidInputError("samplers must name at least one sampler; write ('basic', 'lemon')")
@@ -111,6 +112,19 @@ class CompareSettings:
             )
         if self.dataset is None and not (self.train and self.test):
             raise InvalidInputError("give a dataset, or at least a train and a test file")
+
+    def _check_device(self) -> None:
+        import torch
+
+        if self.device == "auto":
+            return
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            raise InvalidInputError(f"device must be auto, cpu, cuda or cuda:1, got {self.device!r}") from error
+        there = torch.cuda.device_count()
+        if device.type == "cuda" and (device.index or 0) >= there:  # PyKEEN would quietly take the CPU
+            raise InvalidInputError(f"device {self.device!r} is not there: torch sees {there} CUDA devices")
 
     def _check_model(self) -> None:
         model = find_model(self.model)

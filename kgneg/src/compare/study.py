@@ -73,7 +73,7 @@ def compare(
             store.save(key, run)
             found[position] = run
     return CompareResult(
-        settings=settings.to_dict(),
+        settings={**settings.to_dict(), "samplers": [choice.to_dict() for choice in choices]},
         dataset=data.to_dict(),
         versions=versions(),
         runs=tuple(run for run in found if run is not None),

@@ -10,7 +10,10 @@ from kgneg.core.typing import BoolTensor, IntTensor, LongTensor
 
 __all__ = ["KeyTable", "RowBits"]
 
-_FACTOR = -7046029254386353131  # 2**64 / golden ratio, as a signed integer; odd, so multiplying loses nothing
+#: Odd, so that multiplying modulo a power of two loses nothing; all but the first are for keys that it spreads badly.
+_FACTORS = (-2960836687068242029, -7046029254386353131, -4417276706812531889)
+_FACTOR = _FACTORS[0]
+_WIDE_BUCKET = 32
 _CHUNK = 1 << 13
 _MAX_BITS = 1 << 30
 _OVERLAP_BITS = 8
@@ -95,12 +98,16 @@ class KeyTable(BufferModule):
         key_bits = min(max((high - low - 1).bit_length(), 1), 64)
         bucket_bits = min(_power_of_two(len(keys) / 2, _MAX_BITS).bit_length() - 1, key_bits)
         value_bits = min(key_bits - bucket_bits + _OVERLAP_BITS, key_bits)
-        if not self._fill(keys, key_bits, bucket_bits, value_bits):
-            self._fill(keys, key_bits, bucket_bits, key_bits)
+        for factor in _FACTORS:
+            separate = self._fill(keys, key_bits, bucket_bits, value_bits, factor)
+            if self.width <= _WIDE_BUCKET:
+                break
+        if not separate:
+            self._fill(keys, key_bits, bucket_bits, key_bits, factor)
 
-    def _fill(self, keys: np.ndarray, key_bits: int, bucket_bits: int, value_bits: int) -> bool:
+    def _fill(self, keys: np.ndarray, key_bits: int, bucket_bits: int, value_bits: int, factor: int) -> bool:
         """Build the buffers; return whether values tell apart all buckets that a reader may look into."""
-        self.register_buffer("shape", torch.tensor([key_bits, bucket_bits, value_bits]))
+        self.register_buffer("shape", torch.tensor([key_bits, bucket_bits, value_bits, factor]))
         self._derive_shape()
         mixed = np.empty(len(keys), dtype=np.uint64)
         for begin in range(0, len(keys), _CHUNK):  # bounds the working memory
@@ -130,7 +137,7 @@ class KeyTable(BufferModule):
         return bool((reach < 1 << _OVERLAP_BITS).all())
 
     def _derive_shape(self) -> None:
-        key_bits, bucket_bits, value_bits = self.shape.tolist()
+        key_bits, bucket_bits, value_bits, self.factor = self.shape.tolist()
         self.shift = key_bits - bucket_bits
         self.key_mask, self.value_mask = (1 << key_bits) - 1, (1 << value_bits) - 1
         if key_bits == 64:
@@ -143,7 +150,7 @@ class KeyTable(BufferModule):
         self.width = len(self.table) - int(self.offsets[-1])
 
     def _mix(self, keys: LongTensor) -> LongTensor:
-        return (keys * _FACTOR).bitwise_and_(self.key_mask)
+        return (keys * self.factor).bitwise_and_(self.key_mask)
 
     def _place(self, keys: LongTensor) -> tuple[LongTensor, torch.Tensor]:
         """Return bucket and value of keys, each of their shape."""
@@ -167,4 +174,5 @@ class KeyTable(BufferModule):
         # row i of this overlapping view begins at place i of the table
         windows = self.table.as_strided((len(self.table) - self.width + 1, self.width), (1, 1))
         differs = (windows.index_select(0, starts) ^ value[:, None]).bool().view(torch.uint8)
-        return differs.amin(dim=-1) == 0
+        known: BoolTensor = differs.amin(dim=-1) == 0
+        return known

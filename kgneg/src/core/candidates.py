@@ -77,14 +77,27 @@ class CandidateIndex(BufferModule):
             raise InvalidInputError(f"{len(indices):,} members exceed the limit of {_MAX_MEMBERS:,}: use smaller pools")
         if int(indptr[-1]) != len(indices):
             raise InvalidInputError(f"indptr ends at {int(indptr[-1])} but there are {len(indices)} members")
+        if indices.is_floating_point() or indices.dtype == torch.bool:
+            raise InvalidInputError(f"members must be integer ids, got {indices.dtype}")
         bad = ((indices < 0) | (indices >= self.num_columns)).nonzero()
         if len(bad):
             raise InvalidInputError(
                 f"member {int(indices[bad[0]])} of row {int(torch.searchsorted(indptr, bad[0], right=True)) - 1} is "
                 f"out of range: ids must be in [0, {self.num_columns})"
             )
-        if weights is None:
-            return
+        starts = torch.zeros(len(indices) + 1, dtype=torch.bool, device=indices.device)
+        starts[indptr] = True
+        bad = ((indices.diff() <= 0) & ~starts[1:-1]).nonzero() if len(indices) > 1 else indices[:0]
+        if len(bad):
+            raise InvalidInputError(
+                f"member {int(indices[bad[0] + 1])} follows {int(indices[bad[0]])} in a row: members must be sorted "
+                "and distinct; from_pairs takes them in any order"
+            )
+        if weights is not None:
+            self._validate_weights(indptr, indices, weights)
+
+    @staticmethod
+    def _validate_weights(indptr: LongTensor, indices: LongTensor, weights: FloatTensor) -> None:
         if weights.shape != indices.shape:
             raise InvalidInputError(f"there are {len(indices)} members but weights of shape {tuple(weights.shape)}")
         bad = (~(weights >= 0) | weights.isinf()).nonzero()
@@ -95,6 +108,9 @@ class CandidateIndex(BufferModule):
         sizes = indptr.diff()
         row = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
         sums = torch.zeros(len(sizes), dtype=torch.float64, device=sizes.device).index_add_(0, row, weights.double())
+        endless = sums.isinf().nonzero()
+        if len(endless):
+            raise InvalidInputError(f"the weights of row {int(endless[0])} sum to infinity: scale them down")
         empty = ((sums <= 0) & (sizes > 0)).nonzero()
         if len(empty):
             raise InvalidInputError(f"the weights of row {int(empty[0])} sum to 0: leave its members out instead")
@@ -121,6 +137,10 @@ class CandidateIndex(BufferModule):
         :returns: the pools
         :raises InvalidInputError: if a row or member is out of range
         """
+        if not rows.shape == members.shape == (members if weights is None else weights).shape:
+            raise InvalidInputError(
+                f"rows {tuple(rows.shape)}, members {tuple(members.shape)} and weights must be vectors of equal length"
+            )
         for what, values, limit in (("row", rows, num_rows), ("member", members, num_columns)):
             if values.numel() and (int(values.min()) < 0 or int(values.max()) >= limit):
                 worst = int(values.min()) if int(values.min()) < 0 else int(values.max())
@@ -170,7 +190,9 @@ class CandidateIndex(BufferModule):
         :param num_clusters: the number of clusters; ``None`` takes the largest label plus one
         :returns: the pools
         """
-        clusters = int(labels.max()) + 1 if num_clusters is None else num_clusters
+        clusters = num_clusters
+        if clusters is None:
+            clusters = int(labels.max()) + 1 if len(labels) else 0
         members = torch.arange(len(labels), device=labels.device)
         return cls.from_pairs(labels, members, num_rows=clusters, num_columns=len(labels))
 
@@ -259,7 +281,11 @@ class CandidateIndex(BufferModule):
             return self.sample_union(rows[:, None], n, generator)
         start = self.indptr.index_select(0, rows)
         size = self.indptr.index_select(0, rows + 1).sub_(start)
-        return draw_union(self.indices, size.int()[:, None], start.int()[:, None], n, generator)
+        return self._real(*draw_union(self.indices, size.int()[:, None], start.int()[:, None], n, generator))
+
+    @staticmethod
+    def _real(ids: IntTensor, hit: BoolTensor | None) -> tuple[IntTensor, BoolTensor]:
+        return ids, ids.new_ones(1, dtype=torch.bool).expand(ids.shape) if hit is None else hit
 
     def sample_union(
         self, rows: LongTensor, n: int, generator: torch.Generator | None = None
@@ -283,7 +309,7 @@ class CandidateIndex(BufferModule):
             position = self._weighted_positions(self.keep, self.alias, start, sizes, n, generator)
             return self.indices[position.clamp_(max=len(self.indices) - 1)], (sizes > 0).expand(-1, n)
         ends = sizes.cumsum(-1)
-        return draw_union(self.indices, ends.int(), (start - ends + sizes).int(), n, generator)
+        return self._real(*draw_union(self.indices, ends.int(), (start - ends + sizes).int(), n, generator))
 
     @staticmethod
     def _weighted_positions(

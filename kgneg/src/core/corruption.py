@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import torch
 from torch import nn
 
-from kgneg.core.errors import ExhaustedPoolError
+from kgneg.core.errors import ExhaustedPoolError, InvalidInputError
 from kgneg.core.masks import equal_ids, flat_nonzero
 from kgneg.core.negatives import Negatives
 from kgneg.core.seeding import PrivateGenerators
@@ -114,7 +114,9 @@ class Constraint(Protocol):
 
 #: Ids of shape ``(q, n)``, and which of them are real proposals (``None``: all).
 Proposals: TypeAlias = tuple[IntTensor | LongTensor, BoolTensor | None]
-_RETREAT_ATTEMPTS = 16
+#: A round of redraws makes at most this fraction of the first number of proposals (but at least one per slot), and no
+#: more per slot than that.
+_REDRAW_SHARE, _MAX_ATTEMPTS = 4, 8
 
 
 @lru_cache(maxsize=8)
@@ -138,7 +140,7 @@ class Corruptor(nn.Module, ABC):
     2. :meth:`propose` is asked once for the whole batch.
     3. A proposal is rejected when it is the replaced entity itself, when the method said so (``hit`` false), when a
        constraint forbids it, or, with an index, when it makes a known triple. The last test is exact.
-    4. :meth:`propose` is asked again for the rejected slots, in the rounds of :attr:`redraws`.
+    4. :meth:`propose` is asked again for the rejected slots, in at most :attr:`redraws` rounds.
     5. What is still open is filled by an exact uniform draw from the entities that make no known triple, and flagged as
        ``fallback``. Constraints do not bind this draw. If all entities are known completions, the other end is
        replaced.
@@ -153,8 +155,9 @@ class Corruptor(nn.Module, ABC):
     :param seed: the seed of the private generator; ``None`` takes :func:`torch.initial_seed`
     """
 
-    #: Rejected slots are proposed anew in rounds, with so many proposals at once in each; the first good one is taken.
-    redraws: ClassVar[tuple[int, ...]] = (8, 32)
+    #: In how many rounds rejected slots are proposed anew. A slot gets several proposals per round, the more the fewer
+    #: slots are left, and the first good one is taken.
+    redraws: ClassVar[int] = 6
     #: Who is asked, like :meth:`propose`, after all redraws and before the uniform draw; a method may set it.
     retreat: Callable[[Queries, int, torch.Generator], Proposals] | None = None
     #: Whether the uniform draw is what the method itself would do, and is therefore not flagged.
@@ -179,9 +182,16 @@ class Corruptor(nn.Module, ABC):
         super().__init__()
         self.num_entities = validate_count("num_entities", num_entities, 2)
         self.num_relations = validate_count("num_relations", num_relations)
+        if index is not None and (index.num_entities, index.num_relations) != (num_entities, num_relations):
+            raise InvalidInputError(
+                f"an index of {index.num_entities} entities and {index.num_relations} relations does not fit a "
+                f"corruptor for {num_entities} and {num_relations}: build both for the same graph"
+            )
         self.index = index
         self.sides = SidePolicy() if sides is None else sides
         self.constraints = tuple(constraints)
+        #: those constraints that have buffers, so that they are moved and saved with the corruptor
+        self.constraint_modules = nn.ModuleList(rule for rule in self.constraints if isinstance(rule, nn.Module))
         self.generators = PrivateGenerators(seed)
         #: drawn, (at first) rejected, fallback and turned negatives since construction
         self.counts: Counter[str] = Counter()
@@ -193,8 +203,8 @@ class Corruptor(nn.Module, ABC):
         :param queries: ``q`` pairs that need replacements, heads and tails mixed
         :param n: the number of proposals per query
         :param generator: the only source of randomness to use
-        :returns: ids of shape ``(q, n)`` in ``[0, num_entities)``, and which of them are real proposals (``None``: all);
-            the ids must not share memory with state of the method, for rejected ones are overwritten in place
+        :returns: ids of shape ``(q, n)`` in ``[0, num_entities)``, and which of them are real proposals (``None``:
+            all); the ids must not share memory with state of the method, for rejected ones are overwritten in place
         """
 
     def forward(
@@ -216,12 +226,11 @@ class Corruptor(nn.Module, ABC):
         flat = positives.reshape(-1, 3)
         generator = self.generators.get(flat.device) if generator is None else generator
         heads = self.sides.heads(flat[:, RELATION], n, generator)
-        with torch.no_grad():
-            if (isinstance(heads, int) and heads in (0, n)) or (isinstance(heads, int) and 2 * heads == n):
-                queries, each = self._even_queries(flat, heads, n), n if heads in (0, n) else heads
-            else:
-                queries, each = self._uneven_queries(flat, heads, n), 1
-            ids, fallback, side = self._fill(queries, each, generator)
+        if isinstance(heads, int) and (heads in (0, n) or 2 * heads == n):
+            queries, each = self._even_queries(flat, heads, n), n if heads in (0, n) else heads
+        else:
+            queries, each = self._uneven_queries(flat, heads, n), 1
+        ids, fallback, side = self._fill(queries, each, generator)
         batch = positives.shape[:-1]
         same = heads if side is None and isinstance(heads, int) else None  # every row has that many heads, first
         if same is None:
@@ -261,9 +270,12 @@ class Corruptor(nn.Module, ABC):
         slots = self._rejected(codes, ids, wrong)
         self.counts["rejected"] += len(slots)
         flat = ids.view(-1)
-        for propose, attempts in self._rounds():
+        for turn in range(self.redraws + (self.retreat is not None)):
             if not len(slots):
                 break
+            propose, attempts = self.propose, min(max(len(flat) // (_REDRAW_SHARE * len(slots)), 1), _MAX_ATTEMPTS)
+            if turn == self.redraws and self.retreat is not None:
+                propose, attempts = self.retreat, _MAX_ATTEMPTS
             rows = self._row(slots, n)
             chosen = queries[rows]
             again, wrong = self._checked(chosen, propose(chosen, attempts, generator))
@@ -289,11 +301,6 @@ class Corruptor(nn.Module, ABC):
     @staticmethod
     def _row(slots: LongTensor, n: int) -> LongTensor:
         return slots if n == 1 else torch.div(slots, n, rounding_mode="floor")
-
-    def _rounds(self) -> list[tuple[Callable[..., Proposals], int]]:
-        """Return whom to ask for replacements of rejected proposals, and for how many at once, in order."""
-        rounds: list[tuple[Callable[..., Proposals], int]] = [(self.propose, attempts) for attempts in self.redraws]
-        return rounds if self.retreat is None else [*rounds, (self.retreat, _RETREAT_ATTEMPTS)]
 
     def _checked(self, queries: Queries, proposals: Proposals) -> tuple[IntTensor, BoolTensor]:
         """Return proposals and which of them break a rule other than being known, each of shape ``(q, n)``."""

@@ -38,8 +38,14 @@ def draw_below(
 
 
 def draw_union(
-    members: IntTensor, ends: IntTensor, shifts: IntTensor, n: int, generator: torch.Generator | None
-) -> tuple[IntTensor, BoolTensor]:
+    members: IntTensor,
+    ends: IntTensor,
+    shifts: IntTensor,
+    n: int,
+    generator: torch.Generator | None,
+    *,
+    never_empty: bool = False,
+) -> tuple[IntTensor, BoolTensor | None]:
     """Draw uniformly from the union of several stretches of a list, another union in every row.
 
     :param members: shape: ``(m,)``, int32, the list, not empty
@@ -47,7 +53,9 @@ def draw_union(
     :param shifts: shape: ``(q, c)``, int32, what leads from a place in that sequence to a place in the list
     :param n: the number of draws per row
     :param generator: the source of randomness
-    :returns: members of shape ``(q, n)``, and of the same shape whether they are real: an empty union gives ``False``
+    :param never_empty: whether no union can be empty
+    :returns: members of shape ``(q, n)``, and of the same shape whether they are real: an empty union gives ``False``;
+        ``None`` stands for all true
 
     >>> ends, shifts = torch.tensor([[1, 2]]), torch.tensor([[0, 1]])
     >>> draw_union(torch.tensor([5, 6, 7]), ends, shifts, 99, None)[0].unique().tolist()
@@ -60,7 +68,8 @@ def draw_union(
         # all bits are set where the place lies before the end of this stretch, and none elsewhere
         before = (place - ends[:, stretch : stretch + 1]).bitwise_right_shift_(_BITS)
         position += before.bitwise_and_((shifts[:, stretch] - shifts[:, stretch + 1])[:, None])
-    hit = total > 0
-    if not bool(hit.all()):  # an empty union may point behind the list
-        position.clamp_(max=len(members) - 1)
-    return members.index_select(0, position.view(-1)).view(position.shape), hit.expand(position.shape)
+    hit = None
+    if not never_empty and not bool((total > 0).all()):
+        hit = (total > 0).expand(position.shape)
+        position.clamp_(max=len(members) - 1)  # an empty union may point behind the list
+    return members.index_select(0, position.view(-1)).view(position.shape), hit

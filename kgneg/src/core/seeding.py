@@ -75,6 +75,8 @@ class PrivateGenerators:
         self.seed = state["seed"]
         self._generators = {}
         for (device, worker_seed), value in state["states"].items():
+            if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+                continue  # made on a machine with a GPU; a new one is started if that device is asked for
             generator = torch.Generator(device=device)
             generator.set_state(value)
             self._generators[(device, worker_seed)] = generator

@@ -7,7 +7,7 @@ import torch
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
 from kgneg.core.typing import HEAD, RELATION, TAIL, FloatTensor, LongTensor
-from kgneg.core.validation import choose
+from kgneg.core.validation import choose, validate_triples
 
 __all__ = ["SidePolicy"]
 
@@ -51,6 +51,7 @@ class SidePolicy(BufferModule):
 
     @staticmethod
     def _bernoulli(triples: LongTensor, num_relations: int) -> FloatTensor:
+        validate_triples(triples, int(triples[:, [HEAD, TAIL]].max()) + 1 if len(triples) else 1, num_relations)
         relation = triples[:, RELATION]
         number = torch.bincount(relation, minlength=num_relations).double()
         per_end = []

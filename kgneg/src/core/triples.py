@@ -19,6 +19,8 @@ __all__ = ["TripleIndex"]
 _INT64 = 2**63 - 1
 _MAX_ENTITIES = 2**31 - 1
 _CHUNK = 1 << 14
+#: Chosen such that the index takes at most 48 bytes per triple, with values of 32 and of 64 bits in its table.
+_BITS_PER_KEY, _FEWER_BITS_PER_KEY = 64, 40
 
 
 class TripleIndex(BufferModule):
@@ -58,7 +60,7 @@ class TripleIndex(BufferModule):
 
     keys: LongTensor
     pairs: LongTensor
-    longest: LongTensor
+    facts: LongTensor
 
     def __init__(self, triples: LongTensor, *, num_entities: int, num_relations: int, keys: str = "triple") -> None:
         super().__init__()
@@ -77,8 +79,10 @@ class TripleIndex(BufferModule):
         span = num_entities * num_relations * num_entities
         low, high = (-span, span) if self.layout == "triple" else (0, (len(pairs) + 1) * num_entities)
         self.table = KeyTable(sorted_keys, low, high)
-        self.bits = RowBits(sorted_keys, num_entities)
-        self.register_buffer("longest", torch.tensor(self._longest_row()))
+        short = self.table.table.dtype == torch.int32
+        self.bits = RowBits(sorted_keys, num_entities, bits_per_key=_BITS_PER_KEY if short else _FEWER_BITS_PER_KEY)
+        facts = [num_entities, num_relations, self.layout == "pair", self._longest_row()]
+        self.register_buffer("facts", torch.tensor(facts))
         self._derive()
         self.to(device)
 
@@ -135,8 +139,9 @@ class TripleIndex(BufferModule):
         return longest
 
     def _derive(self) -> None:
+        self.num_entities, self.num_relations, paired, self.longest_row = self.facts.tolist()
+        self.layout = "pair" if paired else "triple"
         self.num_triples = len(self.keys) // 2
-        self.longest_row = int(self.longest)
 
     @property
     def nbytes(self) -> int:

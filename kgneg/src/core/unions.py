@@ -29,9 +29,7 @@ class UnionIndex(BufferModule):
     """
 
     indices: IntTensor
-    which: LongTensor
-    ends: IntTensor
-    shifts: IntTensor
+    plan: IntTensor
 
     def __init__(self, pools: CandidateIndex, rows: LongTensor, *, limit: int = 1 << 18) -> None:
         super().__init__()
@@ -42,21 +40,28 @@ class UnionIndex(BufferModule):
         sizes = pools.indptr[distinct + 1] - start
         ends = sizes.cumsum(-1)
         self.register_buffer("indices", pools.indices)
-        self.register_buffer("which", which)
-        self.register_buffer("ends", ends.int())
-        self.register_buffer("shifts", (start - ends + sizes).int())
+        # for each union where its parts end, and how far they are from where they stand in `indices`
+        self.register_buffer("plan", torch.cat([ends, start - ends + sizes], dim=-1).int()[which])
+        self._derive()
+
+    def _derive(self) -> None:
+        self.parts = self.plan.shape[1] // 2
+        self.never_empty = bool((self.plan[:, self.parts - 1] > 0).all())
 
     def sample(
         self, unions: LongTensor, n: int, generator: torch.Generator | None = None
-    ) -> tuple[IntTensor, BoolTensor]:
+    ) -> tuple[IntTensor, BoolTensor | None]:
         """Draw members of unions with replacement.
 
         :param unions: shape: ``(q,)``
         :param n: the number of draws per union
         :param generator: the source of randomness; ``None`` takes torch's default generator
-        :returns: a pair ``(ids, hit)`` of shape ``(q, n)``: int32 ids, and whether they are real draws; an empty union
-            gives ``False`` and an arbitrary valid id
+        :returns: a pair ``(ids, hit)`` of shape ``(q, n)``: int32 ids, and whether they are real draws (``None``: all
+            are); an empty union gives ``False`` and an arbitrary valid id
         """
-        unions = self.which.index_select(0, unions)
-        ends, shifts = self.ends.index_select(0, unions), self.shifts.index_select(0, unions)
-        return draw_union(self.indices, ends, shifts, n, generator)
+        if not len(self.indices):
+            shape = (len(unions), n)
+            return unions.new_zeros(shape, dtype=torch.int32), unions.new_zeros(shape, dtype=torch.bool)
+        plan = self.plan.index_select(0, unions)
+        ends, shifts = plan[:, : self.parts], plan[:, self.parts :]
+        return draw_union(self.indices, ends, shifts, n, generator, never_empty=self.never_empty)

@@ -22,7 +22,7 @@ _COLOURS = ("#2f7fc1", "#d9722e", "#2f9e78", "#b65fa8", "#a68a1f", "#cf4858", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("-", "--", "-.", ":")
 _INK = "#010203"  # stands for the colour of the text around the figure
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.hashsalt": "kgneg",
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name may have a dollar sign
@@ -77,6 +77,8 @@ def line_plot(name: str, series: Sequence[Series], *, x_label: str, y_label: str
     :returns: an ``<svg>`` element, the same text for the same input
     :raises InvalidInputError: if there is no series, or the name has other characters
     """
+    from matplotlib.ticker import MaxNLocator
+
     _check(name, series)
     with _style():
         figure, axes = _figure(3.4)
@@ -93,7 +95,7 @@ def line_plot(name: str, series: Sequence[Series], *, x_label: str, y_label: str
         axes.grid(axis="y")
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.02)
         figure.legend(loc="outside upper left", ncols=3)
         return _to_svg(figure, name)
@@ -124,6 +126,7 @@ def dot_plot(name: str, series: Sequence[Series], *, x_label: str, from_zero: bo
                 marker=_MARKERS[position % len(_MARKERS)],
                 markersize=7,
                 markeredgewidth=0,
+                clip_on=False,  # a dot at zero shows as a whole
                 color=colour,
                 alpha=0.65,
             )

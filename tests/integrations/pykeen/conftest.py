@@ -11,17 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from pykeen.datasets import Nations, UMLs
+from pykeen.datasets import Nations, UMLS
 from pykeen.triples import TriplesFactory
 
 from kgneg.integrations.pykeen import GivenNegativeSampler, KgnegNegativeSampler, LemonNegativeSampler
 from kgneg.integrations.pykeen import base as pykeen_base
 
 Make = Callable[..., KgnegNegativeSampler]
-
-#: (head, relation, tail) labels that are not among the training triples of Nations
-GIVEN = [("brazil", "embassy", "china"), ("cuba", "exports3", "israel"), ("uk", "embassy", "poland")]
-
 
 @pytest.fixture(scope="session")
 def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,15 +50,8 @@ def nations() -> Nations:
 
 
 @pytest.fixture(scope="session")
-def umls() -> UMLs:
-    return UMLs()
-
-
-@pytest.fixture(scope="session")
-def given_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("given") / "given.tsv"
-    path.write_text("".join("\t".join(row) + "\n" for row in GIVEN), encoding="utf-8")
-    return path
+def umls() -> UMLS:
+    return UMLS()
 
 
 @pytest.fixture(scope="session")

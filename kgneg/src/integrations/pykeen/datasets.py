@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pykeen.constants import PYKEEN_DATASETS
 from pykeen.datasets.base import EagerDataset
 from pykeen.triples import TriplesFactory
 
@@ -56,6 +57,17 @@ class KgnegDataset(EagerDataset):
             validation=validation if len(graph.valid) else None,
             metadata={"name": graph.name},
         )
+
+    def to_directory_binary(self, path: str | Path) -> None:
+        """Store the dataset in PyKEEN's binary format, except in PyKEEN's own cache.
+
+        That cache goes by the spelling of the path alone, and would give back a graph whose files have changed since, or
+        the graph of another working directory.
+
+        :param path: the folder
+        """
+        if Path(path).parent != Path(PYKEEN_DATASETS, "kgneg", "cache"):
+            super().to_directory_binary(path)
 
 
 def _factory(graph: KnowledgeGraph, triples: LongTensor, metadata: dict[str, Any], inverse: bool) -> TriplesFactory:

@@ -26,11 +26,9 @@ class Labels(NamedTuple):
     texts: Mapping[str, str]
     #: pairs of entity label and type label, when the graph came with types
     types: tuple[tuple[str, str], ...]
-    #: whether relation ids are doubled for inverse relations
-    inverse: bool
 
 
-def find_labels(mapped_triples: LongTensor, num_entities: int) -> Labels | None:
+def find_labels(mapped_triples: LongTensor, num_entities: int, *, using: str | None = None) -> Labels | None:
     """Find the labels behind triples by looking at the triples factories that are alive.
 
     PyKEEN gives a sampler neither the factory nor its labels. The factory with exactly these triples is taken; when
@@ -38,23 +36,41 @@ def find_labels(mapped_triples: LongTensor, num_entities: int) -> Labels | None:
 
     :param mapped_triples: shape: ``(m, 3)``, the triples as given to the sampler, with inverse triples or not
     :param num_entities: the number of entities
+    :param using: ``"texts"`` or ``"types"`` when those of the graph are wanted too, so that factories must agree on them
     :returns: the labels, or ``None`` when no factory with labels fits
-    :raises InvalidInputError: if factories with different labels fit
+    :raises InvalidInputError: if factories with different labels, or different texts or types, fit
     """
+    found = _found(mapped_triples, num_entities)
+    if _conflict(found, using):
+        gc.collect()  # graphs that nobody holds any more may be among them
+        found = _found(mapped_triples, num_entities)
+    conflict = _conflict(found, using)
+    if conflict:
+        raise InvalidInputError(
+            f"graphs with {num_entities} entities and different {conflict} are in memory, so the {conflict} of these "
+            "triples are ambiguous. Delete the graphs that are not used, or "
+            + (f"give {using}=." if conflict == using else "give vectors= if it is texts that you need.")
+        )
+    return max(found, key=lambda labels: len(getattr(labels, using or "texts"))) if found else None
+
+
+def _found(mapped_triples: LongTensor, num_entities: int) -> set[Labels]:
+    """Return what the factories that fit best know."""
     alive = [
         candidate
         for candidate in gc.get_objects()
         if type(candidate).__mro__.__contains__(TriplesFactory) and candidate.num_entities == num_entities
     ]
     exact = [factory for factory in alive if _made(factory, mapped_triples)]
-    found = {_labels(factory, mapped_triples) for factory in exact or alive}
-    plain = {(labels.entities, labels.relations) for labels in found}
-    if len(plain) > 1:
-        raise InvalidInputError(
-            f"{len(plain)} graphs with {num_entities} entities and different labels are in memory, so the labels of "
-            "these triples are ambiguous. Give texts= or vectors=, or delete the graphs that are not used."
-        )
-    return max(found, key=lambda labels: len(labels.texts)) if found else None
+    return {_labels(factory) for factory in exact or alive}
+
+
+def _conflict(found: set[Labels], using: str | None) -> str | None:
+    """Return what factories disagree on, if anything; those without texts or types have no say in them."""
+    if len({(labels.entities, labels.relations) for labels in found}) > 1:
+        return "labels"
+    brought = [getattr(labels, using) for labels in found if getattr(labels, using)] if using else []
+    return using if any(other != brought[0] for other in brought) else None
 
 
 def _made(factory: TriplesFactory, mapped_triples: LongTensor) -> bool:
@@ -79,9 +95,11 @@ class _Frozen(dict[str, str]):
         return id(self)
 
 
-def _labels(factory: TriplesFactory, mapped_triples: LongTensor) -> Labels:
-    entities = tuple(factory.entity_id_to_label[number] for number in range(factory.num_entities))
-    relations = tuple(factory.relation_id_to_label[number] for number in range(factory.real_num_relations))
+def _labels(factory: TriplesFactory) -> Labels:
+    # ids may have gaps
+    entities = tuple(factory.entity_id_to_label.get(number, str(number)) for number in range(factory.num_entities))
+    names = factory.relation_id_to_label
+    relations = tuple(names.get(number, str(number)) for number in range(factory.real_num_relations))
     metadata: Mapping[str, Any] = factory.metadata or {}
     texts = _Frozen(metadata.get("texts", {}))
-    return Labels(entities, relations, texts, tuple(metadata.get("types", ())), factory.create_inverse_triples)
+    return Labels(entities, relations, texts, tuple(metadata.get("types", ())))

@@ -96,7 +96,8 @@ class GivenNegativeSampler(KgnegNegativeSampler):
         labels = find_labels(setup.mapped_triples, setup.num_entities)
         if labels is None:
             raise InvalidInputError(f"{path} speaks of labels, but no triples factory with labels is in memory")
-        negatives = _to_ids(rows, labels, path, unknown)
+        inverse = setup.num_relations > len(labels.relations)
+        negatives = _to_ids(rows, labels, path, unknown, inverse)
 
         corruptor = GivenCorruptor(negatives, sides=setup.sides(sides), **common)
         if corruptor.num_known:
@@ -104,7 +105,7 @@ class GivenNegativeSampler(KgnegNegativeSampler):
         return corruptor
 
 
-def _to_ids(rows: Any, labels: Labels, path: str | Path, unknown: str) -> LongTensor:
+def _to_ids(rows: Any, labels: Labels, path: str | Path, unknown: str, inverse: bool) -> LongTensor:
     """Return the rows as ids, with their inverses when the graph has inverse relations."""
     entities = {label: number for number, label in enumerate(labels.entities)}
     relations = {label: number for number, label in enumerate(labels.relations)}
@@ -122,7 +123,7 @@ def _to_ids(rows: Any, labels: Labels, path: str | Path, unknown: str) -> LongTe
             raise InvalidInputError(f"{text}. Correct them, or leave such rows out with unknown='skip'.")
         logger.warning("%s; they are left out", text)
     triples = torch.tensor(good)
-    if not labels.inverse:
+    if not inverse:
         return triples
     forward, backward = triples.clone(), triples[:, [TAIL, RELATION, HEAD]].clone()
     forward[:, RELATION] *= 2

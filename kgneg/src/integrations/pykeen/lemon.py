@@ -196,7 +196,7 @@ def entity_vectors(setup: Setup, texts: Any, missing_text: str, encoder: Any, ve
         if texts is not None:
             raise InvalidInputError("give texts or vectors, not both")
         return read_vectors(vectors, setup.num_entities)
-    labels = find_labels(setup.mapped_triples, setup.num_entities)
+    labels = find_labels(setup.mapped_triples, setup.num_entities, using="texts" if texts is None else None)
     words = entity_texts(texts, labels, setup.num_entities, missing_text)
     if not isinstance(encoder, str):
         return encode_texts(words, encoder)

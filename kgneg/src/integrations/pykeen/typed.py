@@ -46,7 +46,7 @@ def _type_table(setup: Setup, types: str) -> torch.Tensor:
 
     from kgneg.datasets import load, read_types
 
-    labels = find_labels(setup.mapped_triples, setup.num_entities)
+    labels = find_labels(setup.mapped_triples, setup.num_entities, using="types" if types == "graph" else None)
     if labels is None:
         raise InvalidInputError(
             f"types={types!r} speaks of entity labels, but no triples factory with labels is in memory"
