@@ -89,8 +89,10 @@ class MixtureCorruptor(Corruptor):
                 if overlap > 0:
                     shared.setdefault(slot, []).append((number, overlap))
             begin = end
+        # one number per row for all of its shared slots: no method gets more, or less, than its share by a whole slot
+        draw = torch.rand(len(queries), generator=generator, device=device, dtype=torch.float64)
         for slot, owners in shared.items():
-            self._deal(queries, ids[:, slot], hits[:, slot], owners, generator)
+            self._deal(queries, ids[:, slot], hits[:, slot], owners, draw, generator)
         return ids, hits
 
     def _deal(
@@ -99,10 +101,10 @@ class MixtureCorruptor(Corruptor):
         ids: torch.Tensor,
         hits: torch.Tensor,
         owners: list[tuple[int, float]],
+        draw: torch.Tensor,
         generator: torch.Generator,
     ) -> None:
         """Fill one slot of every row, in place, from owners drawn in proportion to how much of the slot is theirs."""
-        draw = torch.rand(len(queries), generator=generator, device=ids.device, dtype=torch.float64)
         end = 0.0
         for position, (number, overlap) in enumerate(owners):
             begin, end = end, end + overlap

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from kgneg.compare import CompareData, SamplerChoice, load_data
-from kgneg.compare import falsehood
+from kgneg.compare import CompareData, SamplerChoice, falsehood, load_data
 from kgneg.compare.falsehood import count_true
 
 

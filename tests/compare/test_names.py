@@ -21,7 +21,7 @@ from kgneg.integrations.pykeen import SAMPLERS
 
 def test_near_names_come_first() -> None:
     message = str(unknown_name("thing", "lemmon", {"apple", "lemon", "melon"}))
-    assert message == "unknown thing 'lemmon'; known: lemon, melon, apple"
+    assert message == "unknown thing 'lemmon'; known: lemon, apple, melon"
     assert str(unknown_name("thing", "x", ())) == "unknown thing 'x'; known: none"
 
 

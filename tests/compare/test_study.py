@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from kgneg.compare import CompareResult, CompareSettings, RunFailedError, compare
+from kgneg.compare import CompareResult, CompareSettings, RunFailedError, compare, study
 from kgneg.compare import runs as runs_module
-from kgneg.compare import study
 from kgneg.core.errors import InvalidInputError, MissingTextError
 from kgneg.datasets import load
 
@@ -49,7 +48,7 @@ def test_every_run_is_there(result: CompareResult) -> None:
     ]
     for run in result.runs:
         assert len(run["losses"]) == 2
-        assert 0 < run["metrics"]["hits_at_1"] + run["metrics"]["mrr"]
+        assert run["metrics"]["hits_at_1"] + run["metrics"]["mrr"] > 0
         assert run["metrics"]["hits_at_1"] <= run["metrics"]["hits_at_3"] <= run["metrics"]["hits_at_10"] <= 1
         assert run["negatives"]["drawn"] >= 2000
         assert all(value > 0 for value in run["seconds"].values())
@@ -126,7 +125,9 @@ def test_finished_runs_are_taken_up(
     assert trained == [("kgneg-uniform", 4)]
     assert found.runs[1] == result.runs[2]
 
-    damaged = next(path for path in (folder / "runs").iterdir() if '"label": "basic"' in path.read_text(encoding="utf-8"))
+    damaged = next(
+        path for path in (folder / "runs").iterdir() if '"label": "basic"' in path.read_text(encoding="utf-8")
+    )
     damaged.write_text("{", encoding="utf-8")
     trained.clear()
     logging.getLogger("kgneg").propagate = True
@@ -157,11 +158,13 @@ def test_global_streams_of_the_caller_do_not_matter(result: CompareResult) -> No
 
 def test_a_failing_run_keeps_the_others(tmp_path: Path) -> None:
     settings = CompareSettings(
-        dataset="nations", samplers=("basic",), model="distmult", learning_rate=1e38, epochs=3, seeds=(0, 1), dim=4
+        dataset="nations", samplers=("basic",), model="complex", learning_rate=1e25, epochs=3, seeds=(0, 1), dim=4
     )
     good = CompareSettings(**{**vars_of(settings), "learning_rate": 0.01, "seeds": (0,)})
     compare(good, runs=tmp_path, progress=False)
-    with pytest.raises(RunFailedError, match=r"sampler basic, seed 0: .* finite number; try a lower learning rate") as error:
+    with pytest.raises(
+        RunFailedError, match=r"sampler basic, seed 0: .* finite number; try a lower learning rate"
+    ) as error:
         compare(settings, runs=tmp_path, progress=False)
     assert "\n" not in str(error.value)
     assert len(list(tmp_path.iterdir())) == 1

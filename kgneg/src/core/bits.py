@@ -40,12 +40,14 @@ class RowBits(BufferModule):
     """
 
     bits: torch.Tensor
+    size: LongTensor
 
     def __init__(self, keys: np.ndarray, num_entities: int, *, bits_per_key: int = 64) -> None:
         super().__init__()
         size = _power_of_two(bits_per_key * len(keys), _MAX_BITS)
-        self.mask = size - 1
-        table = np.zeros(size // 8, dtype=np.uint8)
+        self.register_buffer("size", torch.tensor(size))
+        self._derive()
+        table = np.zeros((size + num_entities + 7) // 8, dtype=np.uint8)  # rows that begin late run over the end
         for begin in range(0, len(keys), _CHUNK):  # bounds the working memory
             codes, entities = np.divmod(keys[begin : begin + _CHUNK], num_entities)
             ids = torch.from_numpy(entities.astype(np.int32))[:, None]
@@ -54,12 +56,11 @@ class RowBits(BufferModule):
         self.register_buffer("bits", torch.from_numpy(table))
 
     def _derive(self) -> None:
-        self.mask = 8 * len(self.bits) - 1
+        self.mask = int(self.size) - 1
 
     def _slots(self, codes: LongTensor, ids: IntTensor) -> IntTensor:
         """Return the bit of each key, shape ``(q, n)``, int32, for codes ``(q,)`` and ids ``(q, n)``."""
-        base = (codes * _FACTOR >> 32).int()[:, None]
-        return (ids + base).bitwise_and_(self.mask)
+        return ids + (codes * _FACTOR >> 32).int().bitwise_and_(self.mask)[:, None]
 
     def probe(self, codes: LongTensor, ids: IntTensor) -> BoolTensor:
         """Return whether the bits of some keys are set.
@@ -150,7 +151,8 @@ class KeyTable(BufferModule):
         self.width = len(self.table) - int(self.offsets[-1])
 
     def _mix(self, keys: LongTensor) -> LongTensor:
-        return (keys * self.factor).bitwise_and_(self.key_mask)
+        mixed: LongTensor = keys * self.factor
+        return mixed.bitwise_and_(self.key_mask)
 
     def _place(self, keys: LongTensor) -> tuple[LongTensor, torch.Tensor]:
         """Return bucket and value of keys, each of their shape."""
@@ -174,5 +176,4 @@ class KeyTable(BufferModule):
         # row i of this overlapping view begins at place i of the table
         windows = self.table.as_strided((len(self.table) - self.width + 1, self.width), (1, 1))
         differs = (windows.index_select(0, starts) ^ value[:, None]).bool().view(torch.uint8)
-        known: BoolTensor = differs.amin(dim=-1) == 0
-        return known
+        return differs.amin(dim=-1).eq_(0).view(torch.bool)

@@ -117,6 +117,8 @@ Proposals: TypeAlias = tuple[IntTensor | LongTensor, BoolTensor | None]
 #: A round of redraws makes at most this fraction of the first number of proposals (but at least one per slot), and no
 #: more per slot than that.
 _REDRAW_SHARE, _MAX_ATTEMPTS = 4, 8
+#: When several proposals for each slot leave more than this share of the slots open, there is little left to draw.
+_HOPELESS = 0.9
 
 
 @lru_cache(maxsize=8)
@@ -270,20 +272,17 @@ class Corruptor(nn.Module, ABC):
         slots = self._rejected(codes, ids, wrong)
         self.counts["rejected"] += len(slots)
         flat = ids.view(-1)
-        for turn in range(self.redraws + (self.retreat is not None)):
+        for _ in range(self.redraws):
             if not len(slots):
                 break
-            propose, attempts = self.propose, min(max(len(flat) // (_REDRAW_SHARE * len(slots)), 1), _MAX_ATTEMPTS)
-            if turn == self.redraws and self.retreat is not None:
-                propose, attempts = self.retreat, _MAX_ATTEMPTS
-            rows = self._row(slots, n)
-            chosen = queries[rows]
-            again, wrong = self._checked(chosen, propose(chosen, attempts, generator))
-            bad = self._rejected(None if codes is None else codes.index_select(0, rows), again, wrong)
-            good = torch.ones(again.numel(), dtype=torch.uint8, device=ids.device).index_fill_(0, bad, 0)
-            found, first = good.view(again.shape).max(dim=-1, keepdim=True)  # the first good one
-            flat.index_copy_(0, slots, again.gather(-1, first).view(-1))
-            slots = slots.index_select(0, flat_nonzero(found == 0))
+            attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), 1), _MAX_ATTEMPTS)
+            left = self._redraw(self.propose, queries, codes, flat, n, slots, attempts, generator)
+            hopeless = attempts > 1 and len(left) > _HOPELESS * len(slots)
+            slots = left
+            if hopeless:
+                break
+        if self.retreat is not None and len(slots):
+            slots = self._redraw(self.retreat, queries, codes, flat, n, slots, _MAX_ATTEMPTS, generator)
         if not len(slots):
             return ids, torch.zeros(1, dtype=torch.bool, device=ids.device).expand(ids.shape), None
         fallback = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
@@ -297,6 +296,27 @@ class Corruptor(nn.Module, ABC):
         sides = queries.side.repeat_interleave(n)  # a copy: the queries may share theirs with later batches
         sides[slots] = side
         return ids, fallback, sides
+
+    def _redraw(
+        self,
+        propose: Callable[[Queries, int, torch.Generator], Proposals],
+        queries: Queries,
+        codes: LongTensor | None,
+        flat: IntTensor,
+        n: int,
+        slots: LongTensor,
+        attempts: int,
+        generator: torch.Generator,
+    ) -> LongTensor:
+        """Fill slots of ``flat`` anew, in place, with the first good one of some proposals; return those still open."""
+        rows = self._row(slots, n)
+        chosen = queries[rows]
+        again, wrong = self._checked(chosen, propose(chosen, attempts, generator))
+        bad = self._rejected(None if codes is None else codes.index_select(0, rows), again, wrong)
+        good = torch.ones(again.numel(), dtype=torch.uint8, device=flat.device).index_fill_(0, bad, 0)
+        found, first = good.view(again.shape).max(dim=-1, keepdim=True)
+        flat.index_copy_(0, slots, again.gather(-1, first).view(-1))
+        return slots.index_select(0, flat_nonzero(found == 0))
 
     @staticmethod
     def _row(slots: LongTensor, n: int) -> LongTensor:

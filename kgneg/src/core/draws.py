@@ -63,7 +63,7 @@ def draw_union(
     """
     total = ends[:, -1:]
     place = draw_below(total, (len(ends), n), generator, ends.device)
-    position = place + shifts[:, -1:]
+    position = place + shifts[:, -1:] if ends.shape[1] > 1 else place.add_(shifts)
     for stretch in range(ends.shape[1] - 1):
         # all bits are set where the place lies before the end of this stretch, and none elsewhere
         before = (place - ends[:, stretch : stretch + 1]).bitwise_right_shift_(_BITS)

@@ -51,7 +51,7 @@ class PrivateGenerators:
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise InvalidInputError(f"seed must be an integer or None, got {seed!r}")
         self.seed = torch.initial_seed() if seed is None else seed
-        self._generators: dict[tuple[str, int | None], torch.Generator] = {}
+        self._generators: dict[tuple[torch.device, int | None], torch.Generator] = {}
 
     def get(self, device: torch.device | str) -> torch.Generator:
         """Return the generator for a device, creating it at the first call.
@@ -61,7 +61,7 @@ class PrivateGenerators:
         """
         worker = get_worker_info()
         worker_seed = None if worker is None else worker.seed
-        key = (str(device), worker_seed)
+        key = (torch.device(device), worker_seed)
         if key not in self._generators:
             seed = mix_seeds(self.seed) if worker_seed is None else mix_seeds(self.seed, worker_seed)
             self._generators[key] = torch.Generator(device=device).manual_seed(seed)
@@ -75,7 +75,7 @@ class PrivateGenerators:
         self.seed = state["seed"]
         self._generators = {}
         for (device, worker_seed), value in state["states"].items():
-            if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            if device.type == "cuda" and not torch.cuda.is_available():
                 continue  # made on a machine with a GPU; a new one is started if that device is asked for
             generator = torch.Generator(device=device)
             generator.set_state(value)
