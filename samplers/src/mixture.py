@@ -90,7 +90,7 @@ class MixtureCorruptor(Corruptor):
                     shared.setdefault(slot, []).append((number, overlap))
             begin = end
         # one number per row for all of its shared slots: no method gets more, or less, than its share by a whole slot
-        draw = torch.rand(len(queries), generator=generator, device=device, dtype=torch.float64)
+        draw = torch.rand(len(queries) if shared else 0, generator=generator, device=device, dtype=torch.float64)
         for slot, owners in shared.items():
             self._deal(queries, ids[:, slot], hits[:, slot], owners, draw, generator)
         return ids, hits

@@ -47,7 +47,8 @@ def test_files_and_several_seeds(zoo: Path, tmp_path: Path) -> None:
     texts = ("--texts", zoo / "entities.tsv", "--encoder", "lexical")
     done = compare(
         *files, "--sampler", "lemon", *texts, "--dim", 2, "--epochs", 1, "--seeds", "7,9", "--model", "distmult",
-        "--loss", "nssa", "--negatives", 3, "--lr", 0.1, "--batch-size", 8, "--device", "cpu", "--out", tmp_path / "out",
+        "--loss", "nssa", "--negatives", 3, "--lr", 0.1, "--batch-size", 8, "--device", "cpu",
+        "--out", tmp_path / "out",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     found = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import pytest
 from kgneg.compare import CompareResult
 from kgneg.report import render_text
 
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MRR = {"basic": (0.5, 0.6, 0.7), "<lemon>": (0.4, 0.65, 0.6)}
 
 
@@ -54,8 +55,10 @@ def test_table() -> None:
     assert lines[0].split() == [
         "sampler", "MRR", "difference", "Hits@1", "Hits@3", "Hits@10", "known", "held", "out", "fallback", "seconds",
     ]  # fmt: skip
-    assert lines[2].split() == ["basic", "0.600", "±", "0.100", "–", "0.300", "0.600", "1.000", "1000.0", "0.0", "12.5", "%", "3.0"]  # noqa: E501  # fmt: skip
-    assert lines[3].split()[1:7] == ["0.550", "±", "0.132", "−0.050", "±", "0.087"]
+    assert lines[2].split() == [
+        "basic", "0.600", "±", "0.100", DASH, "0.300", "0.600", "1.000", "1000.0", "0.0", "12.5", "%", "3.0",
+    ]  # fmt: skip
+    assert lines[3].split()[1:7] == ["0.550", "±", "0.132", f"{MINUS}0.050", "±", "0.087"]
 
 
 def test_one_seed() -> None:

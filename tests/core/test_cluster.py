@@ -167,9 +167,10 @@ def test_principal_components(number: int, dim: int, components: int) -> None:
     assert np.allclose(ours.numpy(), reference * signs, atol=1e-5 * scale)
 
 
-def test_the_sign_of_components_is_fixed() -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_the_sign_of_components_is_fixed(seed: int) -> None:
     """The largest coefficient of each axis is positive, so that equal vectors give equal clusters everywhere."""
-    vectors = blobs()
+    vectors = blobs(seed=seed)
     projected = principal_components(vectors, 3).double()
     centred = (vectors - vectors.mean(0)).double()
     axes = torch.linalg.lstsq(centred, projected).solution

@@ -291,7 +291,7 @@ def test_no_encoder(wrong: Any) -> None:
 def test_model_that_cannot_be_loaded(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     name = name.format(folder=tmp_path / "empty")
-    with pytest.raises(InvalidInputError, match="cannot be loaded .* or encoder='lexical'") as caught:
+    with pytest.raises(InvalidInputError, match=r"cannot be loaded .* or encoder='lexical'") as caught:
         encode_texts(["a"], name, cache=cached(tmp_path), progress=False)
     assert name in str(caught.value)
     assert caught.value.__cause__ is not None

@@ -122,7 +122,12 @@ class TestLemonRankTypedKept(TestLemon):
 
 
 class TestLemonSimilarity(TestLemon):
-    settings: ClassVar[Mapping[str, Any]] = {"dim": None, "n_clusters": 5, "min_similarity": -0.2, "max_similarity": 0.9}
+    settings: ClassVar[Mapping[str, Any]] = {
+        "dim": None,
+        "n_clusters": 5,
+        "min_similarity": -0.2,
+        "max_similarity": 0.9,
+    }
 
 
 class TestLemonSimilarityTyped(TestLemonSimilarity):

@@ -48,7 +48,8 @@ def test_both_ends(positive: list[int], side: int, filtered: bool, expected: set
 
 
 @pytest.mark.parametrize(
-    ("positive", "side"), [([5, 1, 6], TAIL), ([5, 1, 6], HEAD), ([7, 0, 8], TAIL), ([19, 1, 19], TAIL), ([0, 0, 0], HEAD)]
+    ("positive", "side"),
+    [([5, 1, 6], TAIL), ([5, 1, 6], HEAD), ([7, 0, 8], TAIL), ([19, 1, 19], TAIL), ([0, 0, 0], HEAD)],
 )
 @pytest.mark.parametrize("filtered", [False, True])
 def test_pairs_without_given_negatives(positive: list[int], side: int, filtered: bool) -> None:
@@ -94,7 +95,10 @@ def test_mixed_batch() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: GivenCorruptor(torch.zeros(0, 3, dtype=torch.long), **SIZES), r"non-empty table .* got shape \(0, 3\)"),
+        (
+            lambda: GivenCorruptor(torch.zeros(0, 3, dtype=torch.long), **SIZES),
+            r"non-empty table .* got shape \(0, 3\)",
+        ),
         (lambda: GivenCorruptor(torch.tensor([0, 0, 1]), **SIZES), r"got shape \(3,\)"),
         (lambda: GivenCorruptor(torch.zeros(2, 2, 3, dtype=torch.long), **SIZES), r"got shape \(2, 2, 3\)"),
         (lambda: GivenCorruptor(torch.tensor([[0, 0, 20]]), **SIZES), "tail entity id 20 in triple 0"),

@@ -164,7 +164,9 @@ def test_refusals() -> None:
     with pytest.raises(InvalidInputError, match="at least one component"):
         MixtureCorruptor([], **SIZES)
     for sizes in ({"num_entities": 59, "num_relations": 1}, {"num_entities": 60, "num_relations": 2}):
-        message = f"{sizes['num_entities']} entities and {sizes['num_relations']} relations does not fit a mixture for 60"
+        message = (
+            f"{sizes['num_entities']} entities and {sizes['num_relations']} relations does not fit a mixture for 60"
+        )
         with pytest.raises(InvalidInputError, match=message):
             MixtureCorruptor([(UniformCorruptor(**sizes), 1.0)], **SIZES)
 

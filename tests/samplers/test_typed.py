@@ -39,7 +39,9 @@ def admitted(triples: LongTensor, types: LongTensor, support: float) -> list[set
             seen = {triple[end] for triple in triples.tolist() if triple[1] == relation}
             frequency = {kind: sum(kind in kinds_of.get(e, ()) for e in seen) for _, kind in types.tolist()}
             most = max(frequency.values())
-            good = {k for k, number in frequency.items() if number and (number >= support * len(seen) or number == most)}
+            good = {
+                k for k, number in frequency.items() if number and (number >= support * len(seen) or number == most)
+            }
             pools.append(seen | {e for e, kinds in kinds_of.items() if kinds & good})
     return pools
 

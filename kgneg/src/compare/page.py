@@ -137,8 +137,8 @@ def _rank_parts(result: CompareResult) -> list[str | Table | Figure]:
     ]
     figure = Figure(
         dot_plot("ranks", series, x_label="mean reciprocal rank (higher is better)"),
-        "Each dot is one trained model, that is one seed; the bar is their mean. Samplers whose dots overlap are not "
-        "told apart by this comparison. The axis does not begin at zero.",
+        "Each dot is one trained model, that is one seed; the bar is their mean. Where the dots of two samplers mix, "
+        "look at the differences at equal seeds. The axis does not begin at zero.",
         "Mean reciprocal rank of every run, one row per sampler",
     )
     parts: list[str | Table | Figure] = [table, figure]

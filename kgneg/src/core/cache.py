@@ -34,7 +34,7 @@ def content_key(*parts: Any) -> str:
         if isinstance(part, torch.Tensor):
             part = part.detach().cpu().contiguous()
             digest.update(f"T{part.dtype}{tuple(part.shape)}".encode())
-            digest.update(part.view(torch.uint8).numpy().tobytes() if part.numel() else b"")
+            digest.update(part.reshape(-1).view(torch.uint8).numpy().tobytes() if part.numel() else b"")
         else:
             digest.update(b"J" + json.dumps(part, sort_keys=True).encode())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from kgneg.core.errors import ExhaustedPoolError, InvalidInputError
 from kgneg.core.masks import equal_ids, flat_nonzero
 from kgneg.core.negatives import Negatives
+from kgneg.core.queries import Queries
 from kgneg.core.seeding import PrivateGenerators
 from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
@@ -21,87 +22,6 @@ from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, IntTensor, LongT
 from kgneg.core.validation import validate_count, validate_triples
 
 __all__ = ["Constraint", "Corruptor", "Proposals", "Queries"]
-
-
-class Queries:
-    """What a method is asked: one row per pair that needs replacements.
-
-    :param kept: shape: ``(q,)``, int64, the entity that stays
-    :param relation: shape: ``(q,)``, int64, the relation
-    :param replaced: shape: ``(q,)``, int64, the entity that is replaced
-    :param side: shape: ``(q,)``, int64, the column of the replaced entity, 0 or 2
-
-    >>> Queries.from_triples(torch.tensor([[7, 0, 9]]), torch.tensor([2])).kept.tolist()
-    [7]
-    """
-
-    def __init__(self, kept: LongTensor, relation: LongTensor, replaced: LongTensor, side: LongTensor) -> None:
-        self.kept, self.relation, self.replaced, self.side = kept, relation, replaced, side
-
-    @classmethod
-    def from_triples(cls, triples: LongTensor, side: LongTensor) -> Queries:
-        """Build the queries for replacing one end of each triple.
-
-        :param triples: shape: ``(q, 3)``
-        :param side: shape: ``(q,)``, the column to replace
-        :returns: ``q`` queries
-        """
-        head, relation, tail = triples.unbind(-1)
-        at_head = side == HEAD
-        return cls(torch.where(at_head, tail, head), relation, torch.where(at_head, head, tail), side)
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, rows: LongTensor) -> Queries:
-        return _Selection(self, rows)
-
-    def turned(self) -> Queries:
-        """Return the same triples with the other end replaced."""
-        return Queries(self.replaced, self.relation, self.kept, TAIL - self.side)
-
-
-class _Selection(Queries):
-    """Some rows of other queries; a field is gathered when a method first looks at it."""
-
-    def __init__(self, source: Queries, rows: LongTensor) -> None:
-        self._source, self._rows = source, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getattr__(self, name: str) -> LongTensor:
-        if name not in ("kept", "relation", "replaced", "side"):
-            raise AttributeError(name)
-        value: LongTensor = getattr(self._source, name).index_select(0, self._rows)
-        setattr(self, name, value)
-        return value
-
-
-class _BothEnds(Queries):
-    """Head and tail of each positive in turn; a field is made when somebody first looks at it."""
-
-    def __init__(self, flat: LongTensor) -> None:
-        self._flat = flat
-
-    def __len__(self) -> int:
-        return 2 * len(self._flat)
-
-    @cached_property
-    def replaced(self) -> LongTensor:  # type: ignore[override]
-        return self._flat[:, ::TAIL].reshape(-1)
-
-    @cached_property
-    def kept(self) -> LongTensor:  # type: ignore[override]
-        return self.replaced.view(-1, 2).flip(-1).view(-1)
-
-    @cached_property
-    def relation(self) -> LongTensor:  # type: ignore[override]
-        return self._flat[:, RELATION].repeat_interleave(2)
-
-    @cached_property
-    def side(self) -> LongTensor:  # type: ignore[override]
-        return _ends(len(self._flat), self._flat.device)
 
 
 class Constraint(Protocol):
@@ -119,12 +39,6 @@ Proposals: TypeAlias = tuple[IntTensor | LongTensor, BoolTensor | None]
 _REDRAW_SHARE, _MAX_ATTEMPTS = 4, 8
 #: When several proposals for each slot leave more than this share of the slots open, there is little left to draw.
 _HOPELESS = 0.9
-
-
-@lru_cache(maxsize=8)
-def _ends(number: int, device: torch.device) -> LongTensor:
-    """Return ``0, 2, 0, 2, ...``, shape ``(2 * number,)``."""
-    return torch.tensor([HEAD, TAIL], device=device).repeat(number)
 
 
 @lru_cache(maxsize=8)
@@ -229,9 +143,9 @@ class Corruptor(nn.Module, ABC):
         generator = self.generators.get(flat.device) if generator is None else generator
         heads = self.sides.heads(flat[:, RELATION], n, generator)
         if isinstance(heads, int) and (heads in (0, n) or 2 * heads == n):
-            queries, each = self._even_queries(flat, heads, n), n if heads in (0, n) else heads
+            queries, each = Queries.even(flat, heads, n), n if heads in (0, n) else heads
         else:
-            queries, each = self._uneven_queries(flat, heads, n), 1
+            queries, each = Queries.uneven(flat, heads, n), 1
         ids, fallback, side = self._fill(queries, each, generator)
         batch = positives.shape[:-1]
         same = heads if side is None and isinstance(heads, int) else None  # every row has that many heads, first
@@ -242,24 +156,6 @@ class Corruptor(nn.Module, ABC):
             side = _side_pattern(same, n, flat.device).clone().expand(*batch, n)
         self.counts["drawn"] += ids.numel()
         return Negatives(flat.view(*batch, 3), ids.view(*batch, n), side, fallback.reshape(*batch, n), same)
-
-    @staticmethod
-    def _even_queries(flat: LongTensor, heads: int, n: int) -> Queries:
-        """Return one query per positive and end, when all positives have the same number of each."""
-        head, relation, tail = flat.unbind(-1)
-        if heads == n:
-            return Queries(tail, relation, head, torch.full_like(head, HEAD))
-        if heads == 0:
-            return Queries(head, relation, tail, torch.full_like(head, TAIL))
-        return _BothEnds(flat)
-
-    @staticmethod
-    def _uneven_queries(flat: LongTensor, heads: int | LongTensor, n: int) -> Queries:
-        """Return one query per negative; in each row the heads come first."""
-        slots = torch.arange(n, device=flat.device)
-        limit = heads if isinstance(heads, int) else heads[:, None]
-        side = torch.where(slots < limit, HEAD, TAIL).expand(len(flat), n).reshape(-1)
-        return Queries.from_triples(flat[:, None].expand(-1, n, 3).reshape(-1, 3), side)
 
     # Filling
 

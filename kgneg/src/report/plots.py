@@ -76,6 +76,9 @@ def line_plot(name: str, series: Sequence[Series], *, x_label: str, y_label: str
     :param y_label: what the numbers are, with their unit
     :returns: an ``<svg>`` element, the same text for the same input
     :raises InvalidInputError: if there is no series, or the name has other characters
+
+    >>> line_plot("loss", [Series("basic", ((0.9, 0.5),))], x_label="epoch", y_label="mean loss")[:4]
+    '<svg'
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -110,6 +113,9 @@ def dot_plot(name: str, series: Sequence[Series], *, x_label: str, from_zero: bo
     :param from_zero: whether the axis begins at zero
     :returns: an ``<svg>`` element, the same text for the same input
     :raises InvalidInputError: if there is no series, or the name has other characters
+
+    >>> dot_plot("ranks", [Series("basic", ((0.6, 0.7),))], x_label="MRR")[:4]
+    '<svg'
     """
     _check(name, series)
     with _style():

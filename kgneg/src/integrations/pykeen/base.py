@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -173,13 +174,17 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
 def _warn_about_workers() -> None:
     """Warn, once per process, when PyKEEN's loader runs two or more workers."""
     worker = get_worker_info()
-    if worker is not None and worker.num_workers > 1 and worker.id == 0 and not getattr(worker, "_kgneg_warned", False):
-        # each worker gets the ids 0..k-1 of its share instead of its share, so all see the same leading triples
-        object.__setattr__(worker, "_kgneg_warned", True)
-        warnings.warn(
-            f"num_workers={worker.num_workers}: PyKEEN 1.11 then trains on the first 1/{worker.num_workers} of the "
-            "triples only, because every worker of its sLCWA loader walks over the same leading part. Use "
-            "num_workers=0; kgneg's samplers are fast enough for the main process.",
-            UserWarning,
-            stacklevel=3,
-        )
+    if worker is not None and worker.num_workers > 1 and worker.id == 0:
+        _warn_once(worker.num_workers)
+
+
+@cache
+def _warn_once(num_workers: int) -> None:
+    # each worker gets the ids 0..k-1 of its share instead of its share, so all see the same leading triples
+    warnings.warn(
+        f"num_workers={num_workers}: PyKEEN 1.11 then trains on the first 1/{num_workers} of the "
+        "triples only, because every worker of its sLCWA loader walks over the same leading part. Use "
+        "num_workers=0; kgneg's samplers are fast enough for the main process.",
+        UserWarning,
+        stacklevel=4,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from class_resolver import normalize_string
@@ -100,8 +100,8 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
         :returns: the corruptor
         :raises InvalidInputError: if a component is unknown, or arguments are given for one that is not there
         """
-        shares = {_part(name): share for name, share in _parse(components).items()}
-        arguments = {_part(name): values for name, values in (components_kwargs or {}).items()}
+        shares = _by_part(_parse(components))
+        arguments = _by_part((components_kwargs or {}).items())
         surplus = sorted(set(arguments) - set(shares))
         if surplus:
             raise InvalidInputError(f"components_kwargs names {', '.join(surplus)}, which is not among the components")
@@ -139,15 +139,26 @@ def _part(name: str) -> str:
     return spellings[normalize_string(name)]
 
 
-def _parse(components: str | Mapping[str, float]) -> Mapping[str, float]:
-    """Return shares by name."""
+def _by_part(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return values by the usual spelling of the component."""
+    result: dict[str, Any] = {}
+    for name, value in named:
+        part = _part(name)
+        if part in result:
+            raise InvalidInputError(f"the component {part} is named twice")
+        result[part] = value
+    return result
+
+
+def _parse(components: str | Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return pairs of a name and a share."""
     if not isinstance(components, str):
-        return components
-    shares = {}
+        return list(components.items())
+    shares = []
     for part in components.split(","):
         name, sign, share = part.partition("=")
         try:
-            shares[name.strip()] = float(share) if sign else 1.0
+            shares.append((name.strip(), float(share) if sign else 1.0))
         except ValueError as error:
             raise InvalidInputError(f"components: {part!r} is no name=share; write 'typed=0.5,lemon=0.5'") from error
     return shares
