@@ -39,7 +39,7 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-run
 	$(PY) -m pip install --quiet -c constraints.txt --group test --group lint --group types
 	@touch $@
 
-$(VENV)/.stamp-docs: $(VENV)/.stamp-run
+$(VENV)/.stamp-docs: $(VENV)/.stamp-dev
 	$(PY) -m pip install --quiet -c constraints.txt --group docs
 	@touch $@
 
@@ -55,7 +55,7 @@ $(VENV_MIN)/.stamp: pyproject.toml constraints-min.txt
 setup: $(VENV)/.stamp-dev ## make the environment for developers
 
 demo: $(VENV)/.stamp-run ## compare two samplers on a small graph, offline, in minutes
-	HF_HUB_OFFLINE=1 $(VENV)/bin/kgneg compare --dataset umls --sampler basic --sampler lemon --model transe \
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VENV)/bin/kgneg compare --dataset umls --sampler basic --sampler lemon --model transe \
 		--epochs 50 --seeds 3 --out demo
 
 test: setup ## run the tests that are not slow, and the doctests

@@ -27,7 +27,7 @@ class LemonCorruptor(BufferModule, Corruptor):
     the published one, which goes with ``SidePolicy("alternate")``.
 
     With types the pool is narrowed to entities that fit the relation. Where nothing is left, the whole type pool is
-    drawn from.
+    drawn from; with a rank window or similarity bounds also where so little is left that the redraws do not meet it.
 
     Source: Rony et al., LEMON: LanguagE ModeL for Negative Sampling of Knowledge Graph Embeddings, arXiv 2203.04703.
 

@@ -17,9 +17,9 @@ __all__ = ["MixtureCorruptor"]
 class MixtureCorruptor(Corruptor):
     """Give each method its share of the negatives of every positive.
 
-    The slots of a row are dealt out in order of the components; a slot that lies on a border goes to either neighbour
-    at random, so that every method gets exactly its share on average and never differs from it by a whole slot in a
-    row. Only the proposals of the components are used; sides, removal of known triples and fall-back are those of the
+    The slots at each end of a positive are dealt out in order of the components; a slot that lies on a border goes to
+    either neighbour at random. So every method gets exactly its share on average, and at an end with several slots it
+    never differs from it by a whole slot. Only the proposals of the components are used; sides, removal of known triples and fall-back are those of the
     mixture.
 
     :param components: pairs of a corruptor and its positive weight; weights are scaled to sum to one

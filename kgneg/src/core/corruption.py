@@ -34,11 +34,10 @@ class Constraint(Protocol):
 
 #: Ids of shape ``(q, n)``, and which of them are real proposals (``None``: all).
 Proposals: TypeAlias = tuple[IntTensor | LongTensor, BoolTensor | None]
-#: A round of redraws makes at most this fraction of the first number of proposals (but at least one per slot), and no
-#: more per slot than that.
-_REDRAW_SHARE, _MAX_ATTEMPTS = 4, 8
-#: When several proposals for each slot leave more than this share of the slots open, there is little left to draw.
-_HOPELESS = 0.9
+#: A round of redraws makes about a quarter of the first number of proposals, within these bounds for each slot.
+_REDRAW_SHARE, _MIN_ATTEMPTS, _MAX_ATTEMPTS = 4, 4, 8
+#: When a round leaves more than this share of the slots open, there is next to nothing left to draw.
+_HOPELESS = 0.98
 
 
 @lru_cache(maxsize=8)
@@ -171,9 +170,9 @@ class Corruptor(nn.Module, ABC):
         for _ in range(self.redraws):
             if not len(slots):
                 break
-            attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), 1), _MAX_ATTEMPTS)
+            attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), _MIN_ATTEMPTS), _MAX_ATTEMPTS)
             left = self._redraw(self.propose, queries, codes, flat, n, slots, attempts, generator)
-            hopeless = attempts > 1 and len(left) > _HOPELESS * len(slots)
+            hopeless = len(left) > _HOPELESS * len(slots)
             slots = left
             if hopeless:
                 break

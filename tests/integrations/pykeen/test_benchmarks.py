@@ -43,10 +43,11 @@ cases = {
     "mixture": dict(components="typed=1,lemon=1,uniform=2", components_kwargs=dict(lemon=lemon)),
     "given": dict(path="given.tsv"),
 }
+sizes = dict(num_entities=entities, num_relations=relations)
 positives = triples[torch.randperm(len(triples), generator=torch.Generator().manual_seed(1))[:8192]]
 for name, kwargs in cases.items():
     sampler = negative_sampler_resolver.make(
-        name, kwargs, num_negs_per_pos=20, seed=0, mapped_triples=triples, num_entities=entities, num_relations=relations
+        name, kwargs, num_negs_per_pos=20, seed=0, mapped_triples=triples, **sizes
     )
     negatives, mask = sampler.sample(positive_batch=positives)
     changed = negatives != positives[:, None]

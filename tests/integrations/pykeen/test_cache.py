@@ -143,8 +143,10 @@ print(hashlib.sha256(sampler.corrupt_batch(triples).contiguous().numpy().tobytes
     assert "built again" in done.stderr
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
-@pytest.mark.parametrize("kind", ["vectors", "lemon"])
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [("vectors", "cut"), ("vectors", "flipped"), ("lemon", "flipped"), ("lemon", "empty"), ("lemon", "text")],
+)
 def test_a_damaged_file_is_built_again(
     umls: UMLS,
     make: Make,

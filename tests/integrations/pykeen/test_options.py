@@ -184,6 +184,7 @@ def test_arguments_of_components(nations: Nations, make: Make, tmp_path: Path) -
         ({"components": "typed=half"}, "'typed=half' is no name=share"),
         ({"components": ""}, "is no component"),
         ({"components": {}}, "at least one component"),
+        ({"components": ["typed"]}, r"a mapping, got \['typed'\]"),
         ({"components": "typed=0,kgneg-uniform=1"}, "positive"),
         ({"components": "typed=-1,kgneg-uniform=2"}, "positive"),
         ({"components": "typed=nan,kgneg-uniform=1"}, "positive"),

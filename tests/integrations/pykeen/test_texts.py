@@ -120,6 +120,9 @@ def test_missing_texts(nations: Nations, read: Callable[..., set[str]], caplog: 
     found = read(nations.training, texts=texts, missing_text="label")
     assert {"brazil", "burma", "state china"} <= found
     assert "2 of 14 entities have no text" in caplog.text
+    blank = dict.fromkeys(nations.training.entity_to_id, "a state") | {"uk": " "}
+    with pytest.raises(MissingTextError, match=r"1 of 14 .*'uk'"):
+        read(nations.training, texts=blank)
     for missing_text in ("error", "label"):  # nothing fits: the wrong file
         with pytest.raises(MissingTextError, match=r"14 of 14"):
             read(nations.training, texts={"berlin": "a city"}, missing_text=missing_text)
@@ -265,6 +268,8 @@ def test_malformed_vectors(nations: Nations, make: Lemon, tmp_path: Path, vector
         (holed, r"\b3\b"),
         (vectors[:13], r"13.*14|14.*13"),
         (torch.ones(14), r"\(14,\)"),
+        ([[1.0], [1.0, 2.0]], "no matrix of numbers"),
+        (np.full((14, 2), "x"), "no matrix of numbers"),
         (tmp_path / "v.txt", r"v\.txt.*\.npy or \.safetensors"),
         (tmp_path / "cut.npy", r"cut\.npy"),
         (tmp_path / "cut.safetensors", r"cut\.safetensors"),

@@ -61,8 +61,8 @@ class KgnegDataset(EagerDataset):
     def to_directory_binary(self, path: str | Path) -> None:
         """Store the dataset in PyKEEN's binary format, except in PyKEEN's own cache.
 
-        That cache goes by the spelling of the path alone, and would give back a graph whose files have changed since, or
-        the graph of another working directory.
+        That cache goes by the spelling of the path alone, and would give back a graph whose files have changed since,
+        or the graph of another working directory.
 
         :param path: the folder
         """

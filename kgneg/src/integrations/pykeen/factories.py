@@ -36,7 +36,8 @@ def find_labels(mapped_triples: LongTensor, num_entities: int, *, using: str | N
 
     :param mapped_triples: shape: ``(m, 3)``, the triples as given to the sampler, with inverse triples or not
     :param num_entities: the number of entities
-    :param using: ``"texts"`` or ``"types"`` when those of the graph are wanted too, so that factories must agree on them
+    :param using: ``"texts"`` or ``"types"`` when those of the graph are wanted too, so that factories must agree on
+        them
     :returns: the labels, or ``None`` when no factory with labels fits
     :raises InvalidInputError: if factories with different labels, or different texts or types, fit
     """

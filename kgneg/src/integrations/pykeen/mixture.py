@@ -152,8 +152,12 @@ def _by_part(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parse(components: str | Mapping[str, float]) -> list[tuple[str, float]]:
     """Return pairs of a name and a share."""
-    if not isinstance(components, str):
+    if isinstance(components, Mapping):
         return list(components.items())
+    if not isinstance(components, str):
+        raise InvalidInputError(
+            f"components must be a string such as 'typed=1,lemon=1' or a mapping, got {components!r}"
+        )
     shares = []
     for part in components.split(","):
         name, sign, share = part.partition("=")

@@ -47,6 +47,7 @@ def entity_texts(
     if texts is None and not own:
         return [humanise(name) for name in names]
     source = own if texts is None else texts if isinstance(texts, Mapping) else _read(texts)
+    source = {name: text for name, text in source.items() if not isinstance(text, str) or text.strip()}
     lacking = [name for name in names if not source.get(name)]
     if lacking and (missing == "error" or len(lacking) == num_entities):
         raise MissingTextError(
@@ -115,4 +116,8 @@ def read_vectors(vectors: Any, num_entities: int) -> FloatTensor:
                 raise InvalidInputError(f"{path} is no complete .npy file of numbers: {error}") from error
         else:
             raise InvalidInputError(f"vectors={str(path)!r}: give a .npy or .safetensors file")
-    return validate_vectors(torch.as_tensor(vectors), num_entities)
+    try:
+        tensor = torch.as_tensor(vectors)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(f"vectors are no matrix of numbers: {error}") from error
+    return validate_vectors(tensor, num_entities)
