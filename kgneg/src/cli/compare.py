@@ -76,8 +76,7 @@ def compare_command(
 
     \b
     kgneg compare --dataset umls --sampler basic --sampler lemon --out out
-    kgneg compare --dataset my-graph --sampler kgneg-uniform --sampler typed --sampler lemon:n_clusters=50 \
-        --model complex --epochs 100 --seeds 5 --out out
+    kgneg compare --dataset my-graph --sampler typed --sampler lemon:n_clusters=50 --seeds 5 --out out
 
     A sampler option is read as JSON, or as text. Put a value that has commas into double quotes:
     'mixture:components="typed=0.5,lemon=0.5"'. "kgneg samplers" lists samplers and options.
