@@ -34,12 +34,13 @@ from __future__ import annotations
 from kgneg.datasets.builtin import available, load
 from kgneg.datasets.folder import load_folder
 from kgneg.datasets.graph import KnowledgeGraph
-from kgneg.datasets.rdf import load_rdf
+from kgneg.datasets.rdf import is_rdf, load_rdf
 from kgneg.datasets.readers import read_labelled_triples, read_texts, read_triples, read_types
 
 __all__ = [
     "KnowledgeGraph",
     "available",
+    "is_rdf",
     "load",
     "load_folder",
     "load_rdf",

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.datasets._rdf_parse import parse_rdf
+from kgneg.datasets._rdf_parse import parse_rdf, rdf_format
 from kgneg.datasets._split import split_triples
 from kgneg.datasets.graph import KnowledgeGraph
 
 if TYPE_CHECKING:
     from rdflib.term import Literal, Node
 
-__all__ = ["load_rdf"]
+__all__ = ["is_rdf", "load_rdf"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,18 @@ class _Statements:
     names: dict[str, list[_Candidate]] = field(default_factory=dict)
     descriptions: dict[str, list[_Candidate]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
+
+
+def is_rdf(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is RDF by its suffix, packed or not.
+
+    :param path: the file; it need not exist
+    :returns: whether :func:`load_rdf` takes it
+
+    >>> is_rdf("zoo.ttl.gz"), is_rdf("zoo.tsv")
+    (True, False)
+    """
+    return rdf_format(Path(path)) is not None
 
 
 def load_rdf(

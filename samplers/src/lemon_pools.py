@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -75,7 +76,7 @@ class LemonSettings:
             raise InvalidInputError(f"rank_low={self.rank_low} needs rank_high: up to which neighbour to draw")
         for name in ("min_similarity", "max_similarity"):
             value = getattr(self, name)
-            if value is not None and not -1 <= value <= 1:
+            if value is not None and not (isinstance(value, Real) and -1 <= float(value) <= 1):
                 raise InvalidInputError(f"{name} is a cosine and must be in [-1, 1], got {value!r}")
         low, high = self.min_similarity, self.max_similarity
         if low is not None and high is not None and low > high:

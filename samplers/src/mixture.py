@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar, cast
 
 import torch
@@ -19,8 +20,8 @@ class MixtureCorruptor(Corruptor):
 
     The slots at each end of a positive are dealt out in order of the components; a slot that lies on a border goes to
     either neighbour at random. So every method gets exactly its share on average, and at an end with several slots it
-    never differs from it by a whole slot. Only the proposals of the components are used; sides, removal of known triples and fall-back are those of the
-    mixture.
+    never differs from it by a whole slot. Only the proposals of the components are used; sides, removal of known
+    triples and fall-back are those of the mixture.
 
     :param components: pairs of a corruptor and its positive weight; weights are scaled to sum to one
     :param options: the arguments of :class:`~kgneg.core.corruption.Corruptor`
@@ -41,7 +42,7 @@ class MixtureCorruptor(Corruptor):
         if not components:
             raise InvalidInputError("a mixture needs at least one component")
         for corruptor, weight in components:
-            if not (weight > 0 and weight != float("inf")):
+            if not (isinstance(weight, Real) and 0 < weight < float("inf")):
                 raise InvalidInputError(f"weights must be positive and finite, got {weight!r}; leave the component out")
             if (corruptor.num_entities, corruptor.num_relations) != (self.num_entities, self.num_relations):
                 raise InvalidInputError(

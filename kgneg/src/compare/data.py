@@ -12,11 +12,10 @@ from kgneg.compare.names import is_dataset, unknown_name
 from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
-from kgneg.datasets import KnowledgeGraph, available, load, load_rdf, read_triples
+from kgneg.datasets import KnowledgeGraph, available, is_rdf, load, load_rdf, read_triples
 
 __all__ = ["CompareData", "from_graph", "load_data", "load_training"]
 
-_RDF = frozenset({".ttl", ".nt", ".nq", ".rdf", ".owl", ".xml", ".jsonld", ".n3", ".trig"})
 _SHARE, _SPLIT_SEED = 0.1, 0
 
 
@@ -96,7 +95,7 @@ def load_data(
         tables = [None if path is None else read_triples(path) for path in (train, valid, test)]
         return from_graph(KnowledgeGraph.from_labelled(Path(train).name.split(".")[0], tables[0], *tables[1:]))  # type: ignore[arg-type]
     path = Path(dataset)
-    if path.is_file() and _RDF & set(path.suffixes):
+    if path.is_file() and is_rdf(path):
         graph = load_rdf(path, valid=_SHARE, test=_SHARE, seed=_SPLIT_SEED)
         return from_graph(graph, texts=dataset if graph.texts else None, note="split 8 : 1 : 1 at random, seed 0")
     if dataset in available() or path.exists():

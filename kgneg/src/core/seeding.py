@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -48,9 +49,9 @@ class PrivateGenerators:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
             raise InvalidInputError(f"seed must be an integer or None, got {seed!r}")
-        self.seed = torch.initial_seed() if seed is None else seed
+        self.seed = torch.initial_seed() if seed is None else int(seed)
         self._generators: dict[tuple[torch.device, int | None], torch.Generator] = {}
 
     def get(self, device: torch.device | str) -> torch.Generator:

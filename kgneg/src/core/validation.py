@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
 import torch
 
 from kgneg.core.errors import InvalidInputError
@@ -19,11 +21,11 @@ def validate_count(name: str, value: int, minimum: int = 1) -> int:
     :returns: the value
     :raises InvalidInputError: if it is no integer or too small
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidInputError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
     if value < minimum:
         raise InvalidInputError(f"{name} must be at least {minimum}, got {value}")
-    return value
+    return int(value)
 
 
 def validate_share(name: str, value: float) -> float:
@@ -34,7 +36,7 @@ def validate_share(name: str, value: float) -> float:
     :returns: the value as a float
     :raises InvalidInputError: if it is not in the interval (NaN included)
     """
-    if not 0.0 <= value <= 1.0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= 1.0:
         raise InvalidInputError(f"{name} must be between 0 and 1, got {value!r}")
     return float(value)
 

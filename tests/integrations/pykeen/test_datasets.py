@@ -93,8 +93,11 @@ def test_an_rdf_file(tmp_path: Path) -> None:
     labels = [f':e{i} <http://www.w3.org/2000/01/rdf-schema#label> "letter {i}" .' for i in range(30)]
     path.write_text(TURTLE + "\n".join(lines + labels) + "\n", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="letters has no test triples"):
-        KgnegDataset(path=path)
-    dataset = to_pykeen(load_rdf(path, test=0.2))
+        KgnegDataset(path=path, test=0.0)
+    dataset = KgnegDataset(path=path, valid=0.0, test=0.2)
+    assert dataset.graph.equals(load_rdf(path, test=0.2))
+    assert "letter 3" not in repr(dataset.training)
+    assert len(KgnegDataset(path=path).validation.mapped_triples) == 6
     assert dataset.training.num_triples + dataset.testing.num_triples == 60
     assert dataset.testing.num_triples == 12
     assert set(dataset.training.metadata["texts"].values()) >= {f"letter {i}" for i in range(5)}

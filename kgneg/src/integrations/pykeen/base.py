@@ -121,7 +121,7 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         options: Mapping[str, Any],
     ) -> None:
         if num_negs_per_pos is not None:
-            validate_count("num_negs_per_pos", num_negs_per_pos)
+            num_negs_per_pos = validate_count("num_negs_per_pos", num_negs_per_pos)
         if not isinstance(filtered, bool):
             raise InvalidInputError(f"filtered must be True or False, got {filtered!r}")
         super().__init__(

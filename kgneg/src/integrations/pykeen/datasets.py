@@ -15,7 +15,7 @@ from pykeen.triples import TriplesFactory
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
-from kgneg.datasets import KnowledgeGraph, load
+from kgneg.datasets import KnowledgeGraph, is_rdf, load, load_rdf
 
 __all__ = ["KgnegDataset", "to_pykeen"]
 
@@ -25,8 +25,13 @@ class KgnegDataset(EagerDataset):
 
     In PyKEEN: ``pipeline(dataset="kgneg", dataset_kwargs=dict(path="my-graph"), negative_sampler="lemon", ...)``.
 
+    An RDF file is split at random; entities of held-out triples stay in training.
+
     :param path: what :func:`kgneg.datasets.load` takes
     :param create_inverse_triples: whether training triples are doubled by inverse relations
+    :param valid: the share of an RDF file's triples that becomes the validation set
+    :param test: the share of an RDF file's triples that becomes the test set
+    :param seed: the seed of that split
     :param graph: a graph in memory instead of a path
     :raises InvalidInputError: if there are no test triples, or both or none of path and graph are given
     """
@@ -36,17 +41,22 @@ class KgnegDataset(EagerDataset):
         path: str | Path | None = None,
         create_inverse_triples: bool = False,
         *,
+        valid: float = 0.1,
+        test: float = 0.1,
+        seed: int = 0,
         graph: KnowledgeGraph | None = None,
     ) -> None:
-        if (path is None) == (graph is None):
+        if path is not None and graph is None:
+            rdf = Path(path).is_file() and is_rdf(path)
+            graph = load_rdf(path, valid=valid, test=test, seed=seed) if rdf else load(str(path))
+        elif graph is None or path is not None:
             raise InvalidInputError("give dataset_kwargs=dict(path=...): a folder, an RDF file or a built-in name")
-        graph = load(str(path)) if graph is None else graph
         if not len(graph.test):
             raise InvalidInputError(
                 f"{graph.name} has no test triples, which PyKEEN needs: add a test file, or split the graph"
             )
         self.graph = graph
-        metadata = {"name": graph.name, "texts": dict(graph.texts), "types": tuple(graph.types)}
+        metadata = {"name": graph.name, "texts": _Texts(graph.texts), "types": _Types(graph.types)}
         training, testing, validation = (
             _factory(graph, triples, metadata, create_inverse_triples and triples is graph.train)
             for triples in (graph.train, graph.test, graph.valid)
@@ -68,6 +78,22 @@ class KgnegDataset(EagerDataset):
         """
         if Path(path).parent != Path(PYKEEN_DATASETS, "kgneg", "cache"):
             super().to_directory_binary(path)
+
+
+class _Texts(dict[str, str]):
+    """Texts that PyKEEN does not print whole wherever it prints a factory."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} texts>"
+
+
+class _Types(tuple[tuple[str, str], ...]):
+    """Types that PyKEEN does not print whole wherever it prints a factory."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} types>"
 
 
 def _factory(graph: KnowledgeGraph, triples: LongTensor, metadata: dict[str, Any], inverse: bool) -> TriplesFactory:

@@ -74,22 +74,16 @@ def _describe(texts: Any) -> str:
 
 
 def _read(source: str | Path) -> Mapping[str, str]:
-    from kgneg.datasets import available, load, read_texts
+    from kgneg.datasets import available, is_rdf, load, read_texts
 
     path = Path(source)
-    if path.is_file() and not _is_rdf(path):
+    if path.is_file() and not is_rdf(path):
         return read_texts(path)
     if path.exists() or str(source) in available():
         graph = load(source)
         return graph.texts or {name: humanise(name) for name in graph.entities}
     raise InvalidInputError(
         f"texts={str(source)!r} is no file, no folder and none of the built-in datasets {', '.join(available())}"
-    )
-
-
-def _is_rdf(path: Path) -> bool:
-    return any(
-        suffix in {".ttl", ".nt", ".nq", ".rdf", ".owl", ".xml", ".jsonld", ".n3", ".trig"} for suffix in path.suffixes
     )
 
 
