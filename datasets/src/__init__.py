@@ -26,11 +26,13 @@ found and what is expected. Quotation marks have no meaning, and an entity may b
 downloaded.
 
 **Texts.** Language models need a text for each entity. An entity without one is an error unless you ask for its label
-instead, because a vector of ``/m/027rn`` means nothing.
+instead, because a vector of ``/m/027rn`` means nothing. :func:`humanise` makes words of a label
+such as ``red_deer`` or an IRI.
 """
 
 from __future__ import annotations
 
+from kgneg.datasets._labels import humanise
 from kgneg.datasets.builtin import available, load
 from kgneg.datasets.folder import load_folder
 from kgneg.datasets.graph import KnowledgeGraph
@@ -40,6 +42,7 @@ from kgneg.datasets.readers import read_labelled_triples, read_texts, read_tripl
 __all__ = [
     "KnowledgeGraph",
     "available",
+    "humanise",
     "is_rdf",
     "load",
     "load_folder",

@@ -40,6 +40,12 @@ class GivenCorruptor(BufferModule, Corruptor):
         negatives = validate_triples(negatives, self.num_entities, self.num_relations)
         if negatives.ndim != 2 or not len(negatives):
             raise InvalidInputError(f"negatives must be a non-empty table (k, 3), got shape {tuple(negatives.shape)}")
+        #: how many of the given negatives are known triples
+        self.num_known = 0
+        if self.index is not None:
+            known = self.index.contains(negatives)
+            self.num_known = int(known.sum())
+            negatives = negatives[~known]
         head, relation, tail = negatives.unbind(-1)
         codes = torch.cat([self._code(tail, relation, HEAD), self._code(head, relation, TAIL)])
         codes, rows = torch.unique(codes, return_inverse=True)
@@ -47,8 +53,6 @@ class GivenCorruptor(BufferModule, Corruptor):
         self.pools = CandidateIndex.from_pairs(
             rows, torch.cat([head, tail]), num_rows=len(codes), num_columns=self.num_entities
         )
-        #: how many of the given negatives are known triples
-        self.num_known = 0 if self.index is None else int(self.index.contains(negatives).sum())
 
     def _code(self, kept: LongTensor, relation: LongTensor, side: int | LongTensor) -> LongTensor:
         return (kept * self.num_relations + relation) * 2 + (side == TAIL)
@@ -61,6 +65,9 @@ class GivenCorruptor(BufferModule, Corruptor):
         :param generator: the source of randomness
         :returns: ids and hits of shape ``(q, n)``; a pair without a given negative gives no hit
         """
+        if not len(self.codes):  # all were known
+            nothing = queries.kept.new_zeros((len(queries), n))
+            return nothing, nothing.bool()
         codes = self._code(queries.kept, queries.relation, queries.side)
         rows = torch.searchsorted(self.codes, codes).clamp_(max=len(self.codes) - 1)
         ids, hit = self.pools.sample(rows, n, generator)

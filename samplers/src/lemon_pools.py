@@ -131,7 +131,13 @@ def build_lemon_pools(vectors: FloatTensor, settings: LemonSettings) -> LemonPoo
     vectors = validate_vectors(vectors)
     if settings.rank_high is not None:
         return _from_neighbours(vectors, settings)
-    points = normalize(vectors, dim=-1) if settings.dim is None else principal_components(vectors, settings.dim)
+    if settings.dim is None:
+        points = normalize(vectors, dim=-1)
+    else:
+        dim = min(settings.dim, *vectors.shape)
+        if dim < settings.dim:
+            logger.warning("vectors of shape %s have %d components, not %d", tuple(vectors.shape), dim, settings.dim)
+        points = principal_components(vectors, dim)
     settings = settings.for_entities(len(torch.unique(points, dim=0)))
     clustering = kmeans(
         points,

@@ -11,6 +11,7 @@ from torch import nn
 
 from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.masks import flat_nonzero
 
 __all__ = ["MixtureCorruptor"]
 
@@ -20,8 +21,8 @@ class MixtureCorruptor(Corruptor):
 
     The slots at each end of a positive are dealt out in order of the components; a slot that lies on a border goes to
     either neighbour at random. So every method gets exactly its share on average, and at an end with several slots it
-    never differs from it by a whole slot. Only the proposals of the components are used; sides, removal of known
-    triples and fall-back are those of the mixture.
+    never differs from it by a whole slot. A proposal that is rejected is replaced by another one of the same component;
+    sides, removal of known triples and fall-back are those of the mixture.
 
     :param components: pairs of a corruptor and its positive weight; weights are scaled to sum to one
     :param options: the arguments of :class:`~kgneg.core.corruption.Corruptor`
@@ -52,6 +53,8 @@ class MixtureCorruptor(Corruptor):
         self.components = nn.ModuleList(corruptor for corruptor, _ in components)
         total = sum(weight for _, weight in components)
         self.shares = tuple(weight / total for _, weight in components)
+        if any(corruptor.retreat is not None for corruptor, _ in components):
+            self.retreat = self.propose  # says that there is one; whose it is, _propose_again knows
 
     def _component(self, number: int) -> Corruptor:
         return cast("Corruptor", self.components[number])
@@ -73,9 +76,15 @@ class MixtureCorruptor(Corruptor):
         :param generator: the source of randomness
         :returns: ids and hits of shape ``(q, n)``
         """
+        return self._propose_signed(queries, n, generator)[0]
+
+    def _propose_signed(
+        self, queries: Queries, n: int, generator: torch.Generator
+    ) -> tuple[Proposals, torch.Tensor | None]:
         device = queries.kept.device
         ids = torch.zeros((len(queries), n), dtype=torch.int32, device=device)
         hits = torch.ones((len(queries), n), dtype=torch.bool, device=device)
+        authors = torch.zeros((len(queries), n), dtype=torch.int16, device=device)
         shared: dict[int, list[tuple[int, float]]] = {}
         begin = 0.0
         for number, end in enumerate(self._borders(n)):
@@ -83,6 +92,7 @@ class MixtureCorruptor(Corruptor):
             if first < last:
                 part, hit = self._component(number).propose(queries, last - first, generator)
                 ids[:, first:last] = part
+                authors[:, first:last] = number
                 if hit is not None:
                     hits[:, first:last] = hit
             for slot in {int(begin), last} - set(range(first, last)):
@@ -93,29 +103,31 @@ class MixtureCorruptor(Corruptor):
         # one number per row for all of its shared slots: no method gets more, or less, than its share by a whole slot
         draw = torch.rand(len(queries) if shared else 0, generator=generator, device=device, dtype=torch.float64)
         for slot, owners in shared.items():
-            self._deal(queries, ids[:, slot], hits[:, slot], owners, draw, generator)
-        return ids, hits
-
-    def _deal(
-        self,
-        queries: Queries,
-        ids: torch.Tensor,
-        hits: torch.Tensor,
-        owners: list[tuple[int, float]],
-        draw: torch.Tensor,
-        generator: torch.Generator,
-    ) -> None:
-        """Fill one slot of every row, in place, from owners drawn in proportion to how much of the slot is theirs."""
-        end = 0.0
-        for position, (number, overlap) in enumerate(owners):
-            begin, end = end, end + overlap
-            mine = draw >= begin
-            if position + 1 < len(owners):
-                mine &= draw < end
-            rows = mine.nonzero().squeeze(-1)
-            if not len(rows):
-                continue
-            part, hit = self._component(number).propose(queries[rows], 1, generator)
-            ids[rows] = part.squeeze(-1).int()
+            end = 0.0
+            for position, (number, overlap) in enumerate(owners):
+                begin, end = end, end + overlap
+                last_owner = position + 1 == len(owners)
+                authors[(draw >= begin) & ((draw < end) | last_owner), slot] = number
+            part, hit = self._propose_again(queries, 1, authors[:, slot], generator, retreat=False)
+            ids[:, slot] = part.squeeze(-1)
             if hit is not None:
-                hits[rows] = hit.squeeze(-1)
+                hits[:, slot] = hit.squeeze(-1)
+        return (ids, hits), authors
+
+    def _propose_again(
+        self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool
+    ) -> Proposals:
+        if authors is None:
+            return self.propose(queries, n, generator)
+        ids = torch.zeros((len(queries), n), dtype=torch.int32, device=authors.device)
+        hits = torch.zeros((len(queries), n), dtype=torch.bool, device=authors.device)
+        for number in range(len(self.components)):
+            rows = flat_nonzero(authors.contiguous() == number)
+            component = self._component(number)
+            propose = component.retreat if retreat else component.propose
+            if not len(rows) or propose is None:
+                continue
+            part, hit = propose(queries[rows], n, generator)
+            ids[rows] = part.int()
+            hits[rows] = True if hit is None else hit
+        return ids, hits

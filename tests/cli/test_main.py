@@ -41,6 +41,22 @@ def test_help_of_commands(command: str) -> None:
     assert done.output.startswith(f"Usage: main {command}")
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("command", [None, *main.commands.values()], ids=lambda one: one.name if one else "kgneg")  # type: ignore[attr-defined]
+def test_examples_in_the_help(command: click.Command | None, width: int) -> None:
+    arguments = [] if command is None else [command.name]
+    done = CliRunner().invoke(main, [*arguments, "--help"], terminal_width=width)
+    assert done.exit_code == 0
+    assert "\\b" not in done.output
+    assert "\b" not in done.output
+    text = (command or main).help or ""
+    examples = [line.strip() for line in text.splitlines() if line.strip().startswith("kgneg ")]
+    assert bool(examples) == (arguments in (["compare"], ["sample"]))
+    lines = [line.strip() for line in done.output.splitlines()]
+    for example in examples:
+        assert example in lines
+
+
 def test_version() -> None:
     done = kgneg_command("--version")
     assert (done.returncode, done.stdout) == (0, f"kgneg {kgneg.__version__}\n")

@@ -429,7 +429,6 @@ def spoilt(row: int, value: float) -> FloatTensor:
         ),
         (lambda: build_lemon_pools(spoilt(4, float("inf")), LemonSettings(rank_high=3)), "the first in row 4"),
         (lambda: build_lemon_pools(torch.ones(20), LemonSettings()), r"must have shape \(n, d\)"),
-        (lambda: build_lemon_pools(random_vectors(20), LemonSettings(dim=6)), "dim must be at most 5"),
         (
             lambda: build_lemon_pools(random_vectors(20), LemonSettings(rank_low=19, rank_high=25)),
             "rank_low=19 leaves no neighbour: there are only 19 other entities",
@@ -464,3 +463,10 @@ def test_pools_for_another_graph() -> None:
         types = CandidateIndex.from_lists(lists, num_columns=columns)
         with pytest.raises(InvalidInputError, match=message):
             LemonCorruptor(built, settings, types=types, num_entities=20, num_relations=1)
+
+
+def test_more_components_than_there_are_become_all(caplog: pytest.LogCaptureFixture) -> None:
+    vectors = random_vectors(20)
+    pools = build_lemon_pools(vectors, LemonSettings(dim=6, n_clusters=4))
+    assert "5 components, not 6" in caplog.text
+    assert torch.equal(pools.rows, build_lemon_pools(vectors, LemonSettings(dim=5, n_clusters=4)).rows)

@@ -173,3 +173,23 @@ def test_refusals() -> None:
 
 def test_weights_are_scaled() -> None:
     assert mixture_of((5.0, 3.0)).shares == (0.625, 0.375)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_shares_hold_when_one_component_is_rejected_often(order: tuple[int, int]) -> None:
+    # entities 0 to 9 belong to one component and 10 to 19 to the other; six of the first ten are known
+    sizes = {"num_entities": 40, "num_relations": 1}
+    known = torch.tensor([[30, 0, tail] for tail in range(6)] + [[30, 0, 35]])
+    rows = torch.arange(2).repeat_interleave(10)
+    parts = []
+    for first in (0, 10):
+        members = torch.arange(first, first + 10).repeat(2)
+        pools = CandidateIndex.from_pairs(rows, members, num_rows=2, num_columns=40)
+        parts.append((TypedCorruptor(pools, **sizes), 0.5))
+    index = TripleIndex(known, **sizes)
+    mixture = MixtureCorruptor([parts[i] for i in order], index=index, sides=SidePolicy("tail"), seed=1, **sizes)
+    negatives = mixture(torch.tensor([30, 0, 35]).expand(4000, 3), 4)
+    own = ((negatives.entity < 10) & ~negatives.fallback).sum(-1)
+    assert ((own == 2) | negatives.fallback.any(-1)).all()
+    assert not index.contains(negatives.triples).any()
+    assert float(negatives.fallback.double().mean()) < 0.01

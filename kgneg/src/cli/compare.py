@@ -69,7 +69,7 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 def compare_command(
     *, lr: float, out: str, fresh: bool, quiet: bool, samplers: tuple[str, ...], **options: Any
 ) -> None:
-    r"""Train a model with several samplers and compare ranks and false negatives.
+    """Train a model with several samplers and compare ranks and false negatives.
 
     Only the sampler differs between runs with the same seed. Finished runs are kept in the folder; after an
     interruption the same command goes on where it stood.
@@ -80,7 +80,7 @@ def compare_command(
 
     A sampler option is read as JSON, or as text. Put a value that has commas into double quotes:
     'mixture:components="typed=0.5,lemon=0.5"'. "kgneg samplers" lists samplers and options.
-    """
+    """  # noqa: D301
     from kgneg.compare import CompareSettings, UnknownNameError, compare
     from kgneg.report import render_text
 

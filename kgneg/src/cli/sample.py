@@ -62,7 +62,7 @@ def sample_command(
     batch_size: int | None,
     **text_arguments: str | None,
 ) -> None:
-    r"""Write negatives for a file of triples, labels in and labels out.
+    """Write negatives for a file of triples, labels in and labels out.
 
     The file gets one row per negative: head, relation, tail, the three labels of its positive, the side that was
     replaced, and whether a uniform draw stands in for the method. Without --dataset, the known triples are those of the
@@ -73,7 +73,7 @@ def sample_command(
     kgneg sample --dataset my-graph --sampler lemon:n_clusters=50 --out negatives.parquet
 
     The sampler "given" takes a Parquet file that was written so.
-    """
+    """  # noqa: D301
     with usage_errors():
         choice = _choice(sampler, unfiltered, seed, text_arguments)
     if triples is None and dataset is None:

@@ -64,8 +64,8 @@ def count_true(choice: SamplerChoice, data: CompareData, *, negatives: int, at_l
         (``None`` if the sampler does not tell)
     """
     sizes = {"num_entities": data.training.num_entities, "num_relations": data.training.num_relations}
-    known = TripleIndex(data.training.mapped_triples, **sizes)
-    held_out = TripleIndex(data.held_out, **sizes)
+    known = TripleIndex(data.training.mapped_triples, keys="auto", **sizes)
+    held_out = TripleIndex(data.held_out, keys="auto", **sizes)
     counts = dict.fromkeys(("drawn", "kept", "known", "held_out", "incomplete_rows"), 0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(mix_seeds(seed, _PURPOSE))

@@ -73,10 +73,13 @@ class ArtefactCache:
         :returns: the tensors or ``None``
         """
         path = self.path(kind, key)
-        if not path.is_file():
-            return None
         try:
+            if not path.is_file():
+                return None
             tensors, metadata = read_tensors(path)
+        except OSError as error:
+            logger.warning("cannot look for %s in %s: %s. Set KGNEG_HOME to a folder of your own.", kind, path, error)
+            return None
         except InvalidInputError as error:
             logger.warning("cached %s %s is damaged and is built again: %s", kind, path, error)
             return None

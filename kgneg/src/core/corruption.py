@@ -36,8 +36,8 @@ class Constraint(Protocol):
 Proposals: TypeAlias = tuple[IntTensor | LongTensor, BoolTensor | None]
 #: A round of redraws makes about a quarter of the first number of proposals, within these bounds for each slot.
 _REDRAW_SHARE, _MIN_ATTEMPTS, _MAX_ATTEMPTS = 4, 4, 8
-#: When a round leaves more than this share of the slots open, there is next to nothing left to draw.
-_HOPELESS = 0.98
+#: When a round leaves more than this share of many slots open, there is next to nothing left to draw.
+_HOPELESS, _MANY = 0.98, 64
 
 
 @lru_cache(maxsize=8)
@@ -163,7 +163,8 @@ class Corruptor(nn.Module, ABC):
     ) -> tuple[IntTensor, BoolTensor, LongTensor | None]:
         """Return ids and fall-back flags, shape ``(q, n)``, and the sides if some had to be turned."""
         codes = None if self.index is None else self.index.codes(queries.kept, queries.relation, queries.side)
-        ids, wrong = self._checked(queries, self.propose(queries, n, generator))
+        proposals, authors = self._propose_signed(queries, n, generator)
+        ids, wrong = self._checked(queries, proposals)
         slots = self._rejected(codes, ids, wrong)
         self.counts["rejected"] += len(slots)
         flat = ids.view(-1)
@@ -171,13 +172,13 @@ class Corruptor(nn.Module, ABC):
             if not len(slots):
                 break
             attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), _MIN_ATTEMPTS), _MAX_ATTEMPTS)
-            left = self._redraw(self.propose, queries, codes, flat, n, slots, attempts, generator)
-            hopeless = len(left) > _HOPELESS * len(slots)
+            left = self._redraw(queries, codes, flat, n, slots, authors, attempts, generator)
+            hopeless = len(slots) >= _MANY and len(left) > _HOPELESS * len(slots)
             slots = left
             if hopeless:
                 break
         if self.retreat is not None and len(slots):
-            slots = self._redraw(self.retreat, queries, codes, flat, n, slots, _MAX_ATTEMPTS, generator)
+            slots = self._redraw(queries, codes, flat, n, slots, authors, _MAX_ATTEMPTS, generator, retreat=True)
         if not len(slots):
             return ids, torch.zeros(1, dtype=torch.bool, device=ids.device).expand(ids.shape), None
         fallback = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
@@ -192,21 +193,36 @@ class Corruptor(nn.Module, ABC):
         sides[slots] = side
         return ids, fallback, sides
 
+    def _propose_signed(
+        self, queries: Queries, n: int, generator: torch.Generator
+    ) -> tuple[Proposals, torch.Tensor | None]:
+        """Return proposals and, for a method made of others, which of these each is from, shape ``(q, n)``."""
+        return self.propose(queries, n, generator), None
+
+    def _propose_again(
+        self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool
+    ) -> Proposals:
+        """Return proposals for slots whose proposal was rejected; ``authors``, shape ``(q,)``, says whose that was."""
+        return (self.retreat if retreat and self.retreat is not None else self.propose)(queries, n, generator)
+
     def _redraw(
         self,
-        propose: Callable[[Queries, int, torch.Generator], Proposals],
         queries: Queries,
         codes: LongTensor | None,
         flat: IntTensor,
         n: int,
         slots: LongTensor,
+        authors: torch.Tensor | None,
         attempts: int,
         generator: torch.Generator,
+        *,
+        retreat: bool = False,
     ) -> LongTensor:
         """Fill slots of ``flat`` anew, in place, with the first good one of some proposals; return those still open."""
         rows = self._row(slots, n)
         chosen = queries[rows]
-        again, wrong = self._checked(chosen, propose(chosen, attempts, generator))
+        signed = None if authors is None else authors.reshape(-1)[slots]
+        again, wrong = self._checked(chosen, self._propose_again(chosen, attempts, signed, generator, retreat=retreat))
         bad = self._rejected(None if codes is None else codes.index_select(0, rows), again, wrong)
         good = torch.ones(again.numel(), dtype=torch.uint8, device=flat.device).index_fill_(0, bad, 0)
         found, first = good.view(again.shape).max(dim=-1, keepdim=True)

@@ -6,7 +6,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
-from kgneg.core.typing import HEAD, RELATION, TAIL, FloatTensor, LongTensor
+from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_triples
 
 __all__ = ["SidePolicy"]
@@ -35,23 +35,27 @@ class SidePolicy(BufferModule):
     """
 
     head_probability: FloatTensor
+    heads_next: BoolTensor
 
     def __init__(
         self, policy: str = "uniform", *, triples: LongTensor | None = None, num_relations: int | None = None
     ) -> None:
         super().__init__()
         self.policy = choose("side policy", policy, _POLICIES)
-        self.turn = 0
         probability = torch.empty(0)
         if policy == "bernoulli":
             if triples is None or num_relations is None:
                 raise InvalidInputError("the bernoulli side policy needs triples and num_relations")
             probability = self._bernoulli(triples, num_relations)
         self.register_buffer("head_probability", probability)
+        #: whether the next batch of the policy ``alternate`` replaces heads
+        self.register_buffer("heads_next", torch.tensor(True))
 
     @staticmethod
     def _bernoulli(triples: LongTensor, num_relations: int) -> FloatTensor:
-        validate_triples(triples, int(triples[:, [HEAD, TAIL]].max()) + 1 if len(triples) else 1, num_relations)
+        triples = validate_triples(
+            triples, int(triples[:, [HEAD, TAIL]].max()) + 1 if len(triples) else 1, num_relations
+        )
         relation = triples[:, RELATION]
         number = torch.bincount(relation, minlength=num_relations).double()
         per_end = []
@@ -75,8 +79,9 @@ class SidePolicy(BufferModule):
         :returns: one number for all positives, or shape ``(batch,)``
         """
         if self.policy == "alternate":
-            self.turn = 1 - self.turn
-            return n * self.turn
+            heads = n if bool(self.heads_next) else 0
+            self.heads_next = ~self.heads_next
+            return heads
         if self.policy in ("head", "tail"):
             return n if self.policy == "head" else 0
         if self.policy == "uniform" and n % 2 == 0:

@@ -44,11 +44,15 @@ def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadat
     :param tensors: the tensors, any device
     :param metadata: strings to keep beside them
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
         ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(ready, temporary, metadata=dict(metadata))
+        try:
+            save_file(ready, temporary, metadata=dict(metadata))
+        except SafetensorError as error:  # the disk is full, for example
+            raise OSError(f"cannot write {path}: {error}") from error
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -274,7 +274,8 @@ class TripleIndex(BufferModule):
                 f"{int((free <= 0).sum())} of {len(free)} pairs have all {self.num_entities} entities as known "
                 "completions, so nothing is left to draw. Corrupt the other side, or keep fewer known triples."
             )
-        nth = draw_below(free[:, None], (len(free), n), generator, free.device).long()
+        shape = (len(free), n)
+        nth = draw_below(free[:, None], shape, generator, free.device, largest=self.num_entities).long()
         if exclude is not None:
             nth += extra[:, None] & (nth >= rank[:, None])
         return self._nth_unknown(codes, start, known, nth)

@@ -33,6 +33,10 @@ NUM_NEGS_RANGE: Mapping[str, Mapping[str, Any]] = {
 _shared = MemoryCache(size=16)
 
 
+def _twin(value: Any) -> Any:
+    return share(value) if isinstance(value, torch.nn.Module) else value
+
+
 class Setup:
     """The graph that a sampler is constructed for, and access to what was built for it before.
 
@@ -61,7 +65,9 @@ class Setup:
         :returns: the result
         """
         result = _shared.get((kind, self.key, content_key(key)), make)
-        return share(result) if isinstance(result, torch.nn.Module) else result
+        if isinstance(result, tuple) and hasattr(result, "_make"):
+            return type(result)._make(_twin(part) for part in result)
+        return _twin(result)
 
     def index(self) -> TripleIndex:
         """Return the index of the training triples."""
@@ -163,7 +169,7 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         :returns: shape: ``(*batch, num_negs_per_pos, 3)``
         """
         _warn_about_workers()
-        triples: LongTensor = self.corruptor(positive_batch, self.num_negs_per_pos, trusted=True).triples
+        triples: LongTensor = self.corruptor(positive_batch, self.num_negs_per_pos).triples
         return triples
 
     def report(self) -> dict[str, int]:

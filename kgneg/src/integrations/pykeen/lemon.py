@@ -77,6 +77,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
         "n_nearest": {"type": int, "low": 1, "high": 5},
         "typed": {"type": bool},
         "uniform_share": {"type": float, "low": 0.0, "high": 0.9},
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
     }
 
     def __init__(

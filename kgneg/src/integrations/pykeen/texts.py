@@ -36,6 +36,8 @@ def entity_texts(
     :raises MissingTextError: if entities have no text
     :raises InvalidInputError: if the source cannot be read or fits no entity
     """
+    from kgneg.datasets import humanise
+
     choose("missing_text", missing, ("error", "label"))
     if texts is None and labels is None:
         raise MissingTextError(
@@ -60,21 +62,12 @@ def entity_texts(
     return [source.get(name) or humanise(name) for name in names]
 
 
-def humanise(label: str) -> str:
-    """Return a label as words: underscores become spaces.
-
-    :param label: the label
-    :returns: the words, or the label itself if nothing else is in it
-    """
-    return " ".join(label.replace("_", " ").split()) or label
-
-
 def _describe(texts: Any) -> str:
     return "the graph" if texts is None else "the given mapping" if isinstance(texts, Mapping) else str(texts)
 
 
 def _read(source: str | Path) -> Mapping[str, str]:
-    from kgneg.datasets import available, is_rdf, load, read_texts
+    from kgneg.datasets import available, humanise, is_rdf, load, read_texts
 
     path = Path(source)
     if path.is_file() and not is_rdf(path):
