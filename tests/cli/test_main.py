@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import kgneg
 from kgneg.cli import main
 from kgneg.core.errors import InvalidInputError
 
@@ -59,7 +59,7 @@ def test_examples_in_the_help(command: click.Command | None, width: int) -> None
 
 def test_version() -> None:
     done = kgneg_command("--version")
-    assert (done.returncode, done.stdout) == (0, f"kgneg {kgneg.__version__}\n")
+    assert (done.returncode, done.stdout) == (0, f"kgneg {version('kgneg')}\n")
 
 
 @pytest.mark.parametrize("arguments", [("nothing",), ("compare",), ("sample", "--negatives", "0"), ("--nope",)])

@@ -39,11 +39,8 @@ def versions() -> dict[str, str]:
     import platform
     from importlib.metadata import version
 
-    import kgneg
-
-    names = ("numpy", "pykeen", "torch")
-    found = {name: version(name) for name in names}
-    return {**found, "kgneg": kgneg.__version__, "python": ".".join(platform.python_version_tuple()[:2])}
+    found = {name: version(name) for name in ("kgneg", "numpy", "pykeen", "torch")}
+    return {**found, "python": ".".join(platform.python_version_tuple()[:2])}
 
 
 def run_key(settings: CompareSettings, choice: SamplerChoice, seed: int, fingerprint: str) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class TripleIndex(BufferModule):
     *unknown* entity follows from :math:`u` by bisection of the row: one draw, no rejection.
 
     A bit map in front of the keys answers most membership queries at once. It has false alarms but no misses, and every
-    alarm is checked in a hash table, so all answers are exact. Storage: at most 48 bytes per triple.
+    alarm is checked in a hash table, so all answers are exact. Storage: at most 48 bytes per triple and one bit per
+    entity; with ``keys="pair"`` also 8 bytes per distinct pair.
 
     All state is in buffers: ``.to(device)`` moves it and ``state_dict`` holds it.
 
@@ -45,7 +46,7 @@ class TripleIndex(BufferModule):
     :param num_entities: the number of entities, at most 2**31 - 1
     :param num_relations: the number of relations
     :param keys: ``"triple"`` uses one 64-bit key per triple, and refuses graphs where ``E * R * E`` exceeds it;
-        ``"pair"`` numbers the distinct pairs first (8 bytes more per pair), which fits any graph with
+        ``"pair"`` numbers the distinct pairs first, which fits any graph with
         ``E * R < 2**63``; ``"auto"`` takes the first one that fits
     :raises InvalidInputError: if ids are out of range, or the shape is wrong
     :raises KeyOverflowError: if the graph does not fit the wished keys

@@ -170,7 +170,7 @@ def test_a_subset_of_triples(umls: UMLS, make: Lemon) -> None:
 
 
 def test_ambiguous_labels(read: Callable[..., set[str]]) -> None:
-    graphs = [factory_of("abcdefghi"), factory_of("ABCDEFGHI", TRIPLES.flip(0)[:, [2, 1, 0]])]
+    graphs = [factory_of("abcdefghi"), factory_of("ABCDEFGHI", TRIPLES.flip(0))]
     subset = TRIPLES[1:]
     with pytest.raises(InvalidInputError, match=r"9 entities and different labels.*Delete.*vectors="):
         LemonNegativeSampler(mapped_triples=subset, num_entities=9, encoder="lexical")
@@ -184,6 +184,13 @@ def test_ambiguous_labels(read: Callable[..., set[str]]) -> None:
     labels = find_labels(subset, 9)
     assert labels is not None
     assert labels.entities == tuple("abcdefghi")
+
+
+def test_an_unrelated_graph_of_the_same_size_is_not_taken() -> None:
+    other = factory_of("abcdefghi")
+    strange = TRIPLES.flip(0)[:, [2, 1, 0]].contiguous()
+    assert find_labels(strange, 9) is None
+    assert find_labels(other.mapped_triples[2:], 9) is not None
 
 
 def test_graphs_that_nobody_holds_do_not_count(read: Callable[..., set[str]]) -> None:

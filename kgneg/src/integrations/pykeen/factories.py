@@ -10,6 +10,7 @@ import torch
 from pykeen.triples import TriplesFactory
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
 
 __all__ = ["Labels", "find_labels"]
@@ -32,7 +33,8 @@ def find_labels(mapped_triples: LongTensor, num_entities: int, *, using: str | N
     """Find the labels behind triples by looking at the triples factories that are alive.
 
     PyKEEN gives a sampler neither the factory nor its labels. The factory with exactly these triples is taken; when
-    there is none (the caller made a subset), any factory with that number of entities, provided that all of them agree.
+    there is none, any factory whose triples contain them all (the caller made a subset), provided that all such
+    factories agree.
 
     :param mapped_triples: shape: ``(m, 3)``, the triples as given to the sampler, with inverse triples or not
     :param num_entities: the number of entities
@@ -63,7 +65,7 @@ def _found(mapped_triples: LongTensor, num_entities: int) -> set[Labels]:
         if type(candidate).__mro__.__contains__(TriplesFactory) and candidate.num_entities == num_entities
     ]
     exact = [factory for factory in alive if _made(factory, mapped_triples)]
-    return {_labels(factory) for factory in exact or alive}
+    return {_labels(factory) for factory in exact or [other for other in alive if _contains(other, mapped_triples)]}
 
 
 def _conflict(found: set[Labels], using: str | None) -> str | None:
@@ -87,6 +89,24 @@ def _made(factory: TriplesFactory, mapped_triples: LongTensor) -> bool:
     return torch.equal(first[:, [HEAD, TAIL]], own[:, [HEAD, TAIL]]) and torch.equal(
         first[:, RELATION], 2 * own[:, RELATION]
     )
+
+
+def _contains(factory: TriplesFactory, mapped_triples: LongTensor) -> bool:
+    """Return whether all triples are of a factory, or inverses of such."""
+    head, relation, tail = mapped_triples.cpu().unbind(-1)
+    if factory.create_inverse_triples:
+        turned = relation % 2 == 1
+        head, tail = torch.where(turned, tail, head), torch.where(turned, head, tail)
+        relation = relation // 2
+    if not len(relation) or int(relation.max()) >= factory.real_num_relations:
+        return False
+    index = TripleIndex(
+        factory.mapped_triples.cpu(),
+        num_entities=factory.num_entities,
+        num_relations=factory.real_num_relations,
+        keys="auto",
+    )
+    return bool(index.contains(torch.stack([head, relation, tail], dim=-1)).all())
 
 
 class _Frozen(dict[str, str]):

@@ -118,6 +118,8 @@ class LemonNegativeSampler(KgnegNegativeSampler):
             "min_similarity": min_similarity,
             "max_similarity": max_similarity,
         }
+        if not isinstance(typed, bool):
+            raise InvalidInputError(f"typed must be True or False, got {typed!r}")
         super().__init__(
             mapped_triples=mapped_triples,
             num_entities=num_entities,
@@ -132,7 +134,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
                 "source": {"texts": texts, "missing_text": missing_text, "encoder": encoder, "vectors": vectors},
                 "typed": typed,
                 "uniform_share": validate_share("uniform_share", uniform_share),
-                "sides": sides or (_PAPER_SIDES if mode == "paper" else "uniform"),
+                "sides": (_PAPER_SIDES if mode == "paper" else "uniform") if sides is None else sides,
             },
         )
 

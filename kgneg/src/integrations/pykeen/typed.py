@@ -12,6 +12,7 @@ from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
+from kgneg.core.validation import validate_share
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
 from kgneg.integrations.pykeen.factories import find_labels
 from kgneg.samplers import TypedCorruptor, pools_from_types
@@ -29,6 +30,7 @@ def type_pools(setup: Setup, types: str | None, support: float) -> CandidateInde
     :returns: pools with two rows per relation
     :raises InvalidInputError: if there are no types, or none is for an entity of the graph
     """
+    validate_share("support", support)
     if types is None:
         return setup.build(  # type: ignore[no-any-return]
             "types", None, lambda: CandidateIndex.from_relation_types(setup.mapped_triples, **setup.sizes)
