@@ -63,7 +63,7 @@ class _Lines(logging.Handler):
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="kgneg", message="%(prog)s %(version)s")s %(version)s")
+@click.version_option(package_name="kgneg", prog_name="kgneg", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Good negatives for knowledge graphs: draw them, and see what they are worth."""
