@@ -141,6 +141,7 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         setup = Setup(mapped_triples, self.num_entities, self.num_relations)
         common = {**setup.sizes, "index": setup.index() if filtered else None, "seed": seed}
         self.corruptor = self.make_corruptor(setup, common, **options)
+        self._trusted = False
 
     @classmethod
     @abstractmethod
@@ -165,11 +166,14 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
     def corrupt_batch(self, positive_batch: LongTensor) -> LongTensor:
         """Draw negatives as PyKEEN wants them.
 
+        The ids of the first batch are checked; PyKEEN's loops go on with triples of the same graph.
+
         :param positive_batch: shape: ``(*batch, 3)``, ids
         :returns: shape: ``(*batch, num_negs_per_pos, 3)``
         """
         _warn_about_workers()
-        triples: LongTensor = self.corruptor(positive_batch, self.num_negs_per_pos).triples
+        trusted, self._trusted = self._trusted and positive_batch.dtype == torch.int64, True
+        triples: LongTensor = self.corruptor(positive_batch, self.num_negs_per_pos, trusted=trusted).triples
         return triples
 
     def report(self) -> dict[str, int]:
