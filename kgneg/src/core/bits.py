@@ -46,8 +46,9 @@ class RowBits(BufferModule):
         super().__init__()
         size = _power_of_two(bits_per_key * len(keys), _MAX_BITS)
         self.register_buffer("size", torch.tensor(size))
-        self._derive()
-        table = np.zeros((size + num_entities + 7) // 8, dtype=np.uint8)  # rows that begin late run over the end
+        # rows that begin late run over the end
+        table = np.zeros((size + min(num_entities, size) + 7) // 8, dtype=np.uint8)
+        self._derive(len(table))
         for begin in range(0, len(keys), _CHUNK):  # bounds the working memory
             codes, entities = np.divmod(keys[begin : begin + _CHUNK], num_entities)
             ids = torch.from_numpy(entities.astype(np.int32))[:, None]
@@ -55,11 +56,14 @@ class RowBits(BufferModule):
             np.bitwise_or.at(table, slots >> 3, np.uint8(1) << (slots & 7).astype(np.uint8))
         self.register_buffer("bits", torch.from_numpy(table))
 
-    def _derive(self) -> None:
+    def _derive(self, length: int | None = None) -> None:
         self.mask = int(self.size) - 1
+        # with more entities than bits their ids are taken modulo the number of bits
+        self.folds = 8 * (len(self.bits) if length is None else length) >= 2 * int(self.size)
 
     def _slots(self, codes: LongTensor, ids: IntTensor) -> IntTensor:
         """Return the bit of each key, shape ``(q, n)``, int32, for codes ``(q,)`` and ids ``(q, n)``."""
+        ids = ids & self.mask if self.folds else ids
         return ids + (codes * _FACTOR >> 32).int().bitwise_and_(self.mask)[:, None]
 
     def probe(self, codes: LongTensor, ids: IntTensor) -> BoolTensor:
