@@ -11,6 +11,7 @@ import click
 from kgneg.cli.compare import compare_command
 from kgneg.cli.sample import sample_command
 from kgneg.cli.samplers import samplers_command
+from kgneg.cli.study import study_command
 
 __all__ = ["main"]
 
@@ -77,3 +78,4 @@ def main(debug: bool) -> None:
 main.add_command(compare_command)
 main.add_command(sample_command)
 main.add_command(samplers_command)
+main.add_command(study_command)

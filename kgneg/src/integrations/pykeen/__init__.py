@@ -9,6 +9,8 @@ from __future__ import annotations
 # first: importing it loads the entry point below in the right order, whichever of the two packages comes first
 import pykeen.datasets  # noqa: F401  # isort: skip
 
+from typing import TYPE_CHECKING, Any
+
 from pykeen.sampling import negative_sampler_resolver
 from pykeen.sampling.filtering import filterer_resolver
 
@@ -18,8 +20,12 @@ from kgneg.integrations.pykeen.filterer import ExactFilterer
 from kgneg.integrations.pykeen.given import GivenNegativeSampler
 from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
 from kgneg.integrations.pykeen.mixture import MixtureNegativeSampler
+from kgneg.integrations.pykeen.registration import when_imported
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegBernoulliNegativeSampler, KgnegUniformNegativeSampler
+
+if TYPE_CHECKING:
+    from kgneg.integrations.pykeen.training import KgnegTrainingLoop
 
 __all__ = [
     "SAMPLERS",
@@ -28,6 +34,7 @@ __all__ = [
     "KgnegBernoulliNegativeSampler",
     "KgnegDataset",
     "KgnegNegativeSampler",
+    "KgnegTrainingLoop",
     "KgnegUniformNegativeSampler",
     "LemonNegativeSampler",
     "MixtureNegativeSampler",
@@ -45,6 +52,27 @@ SAMPLERS: tuple[type[KgnegNegativeSampler], ...] = (
     GivenNegativeSampler,
 )
 
+
+def __getattr__(name: str) -> Any:
+    if name == "KgnegTrainingLoop":
+        from kgneg.integrations.pykeen.training import KgnegTrainingLoop
+
+        return KgnegTrainingLoop
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _register_training() -> None:
+    """Register the training loop and the row-wise optimisers."""
+    from pykeen.training import training_loop_resolver
+
+    from kgneg.integrations.pykeen.training import KgnegTrainingLoop
+    from kgneg.integrations.pykeen.training.optimizers import register
+
+    training_loop_resolver.register(KgnegTrainingLoop, raise_on_conflict=False)
+    register()
+
+
 for _sampler in SAMPLERS:
     negative_sampler_resolver.register(_sampler, raise_on_conflict=False)
 filterer_resolver.register(ExactFilterer, raise_on_conflict=False)
+when_imported("pykeen.training", _register_training)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from pykeen.sampling import NegativeSampler
+from pykeen.triples.instances import BaseBatchedSLCWAInstances
 from torch.utils.data import get_worker_info
 
 from kgneg.core.cache import MemoryCache, content_key
@@ -154,13 +155,14 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         :returns: the corruptor
         """
 
-    def draw(self, positive_batch: LongTensor) -> Negatives:
+    def draw(self, positive_batch: LongTensor, *, trusted: bool = False) -> Negatives:
         """Draw negatives in compact form.
 
         :param positive_batch: shape: ``(*batch, 3)``, ids, checked to be in range
+        :param trusted: skip the check, for callers that know the ids to be in range
         :returns: negatives of shape ``(*batch, num_negs_per_pos)``
         """
-        negatives: Negatives = self.corruptor(positive_batch, self.num_negs_per_pos)
+        negatives: Negatives = self.corruptor(positive_batch, self.num_negs_per_pos, trusted=trusted)
         return negatives
 
     def corrupt_batch(self, positive_batch: LongTensor) -> LongTensor:
@@ -184,7 +186,9 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
 def _warn_about_workers() -> None:
     """Warn, once per process, when PyKEEN's loader runs two or more workers."""
     worker = get_worker_info()
-    if worker is not None and worker.num_workers > 1 and worker.id == 0:
+    if worker is None or worker.num_workers < 2 or worker.id > 0:
+        return
+    if isinstance(worker.dataset, BaseBatchedSLCWAInstances):
         _warn_once(worker.num_workers)
 
 
@@ -194,7 +198,7 @@ def _warn_once(num_workers: int) -> None:
     warnings.warn(
         f"num_workers={num_workers}: PyKEEN 1.11 then trains on the first 1/{num_workers} of the "
         "triples only, because every worker of its sLCWA loader walks over the same leading part. Use "
-        "num_workers=0; kgneg's samplers are fast enough for the main process.",
+        'num_workers=0, for kgneg\'s samplers are fast enough for the main process, or training_loop="kgneg".',
         UserWarning,
         stacklevel=4,
     )

@@ -1,0 +1,204 @@
+"""``kgneg study``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kgneg.cli.options import text_options, usage_errors
+
+if TYPE_CHECKING:
+    from kgneg.studies import StudyResult
+
+__all__ = ["study_command"]
+
+
+@click.command("study")
+@click.option(
+    "--dataset", metavar="NAME|PATH", help="A graph known by name, a folder, or an RDF file (split 8 : 1 : 1)."
+)
+@click.option("--train", metavar="FILE", help="Training triples, instead of --dataset.")
+@click.option("--valid", metavar="FILE", help="Validation triples.")
+@click.option("--test", metavar="FILE", help="Test triples.")
+@click.option(
+    "--sampler",
+    "samplers",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="A sampler to choose from, with options that are fixed; give it several times.",
+)
+@click.option("--model", "models", multiple=True, help="A model of PyKEEN to choose from.  [default: transe]")
+@click.option("--loss", "losses", multiple=True, help="A loss of PyKEEN to choose from.  [default: the model's own]")
+@click.option("--fix", "fixes", multiple=True, metavar="NAME=VALUE", help="Do not search a parameter.")
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW:HIGH[:log]|NAME=A,B",
+    help="Search a parameter in another range: lr=1e-4:1e-1:log, model.embedding_dim=32:128:32.",
+)
+@click.option("--space", metavar="FILE", help='A JSON or YAML file with "fix" and "ranges".')
+@click.option("--trials", type=int, default=20, show_default=True, help="Trials to finish, over all workers and runs.")
+@click.option("--epochs", type=int, default=50, show_default=True, help="Epochs of each trial.")
+@click.option("--optimizer", default="adam", show_default=True, help="An optimiser of PyKEEN.")
+@click.option("--training-loop", default="slcwa", show_default=True, help="PyKEEN's loop, or one derived from it.")
+@click.option("--search", default="tpe", show_default=True, help="How to propose: tpe, which learns, or random.")
+@click.option("--startup", type=int, default=10, show_default=True, help="Trials at random, never pruned, to begin with.")
+@click.option("--pruner", default="median", show_default=True, help="Who is given up: median, hyperband, none.")
+@click.option("--prune-every", type=int, default=10, show_default=True, help="Epochs between two looks at the score.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that share the work.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads of each worker.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Begin no trial after this time.")
+@click.option("--max-failures", type=int, help="Trials that may fail by themselves.  [default: as many as --trials]")
+@click.option("--eval-batch-size", type=int, default=256, show_default=True, help="Triples that are ranked at once.")
+@click.option("--device", default="auto", show_default=True, help="Where to train: auto, cpu, cuda, cuda:1.")
+@text_options
+@click.option(
+    "--storage",
+    metavar="FILE|URL",
+    envvar="KGNEG_STUDY_STORAGE",
+    help="Where the study is kept: study.log, study.db, postgresql://..., grpc://host:port. Also read from "
+    "KGNEG_STUDY_STORAGE.  [default: study.log in the folder]",
+)
+@click.option("--name", help="Name of the study in the storage.  [default: that of the graph]")
+@click.option("--out", metavar="FOLDER", help="Where report.html, trials.csv, results.json and best.json go.")
+@click.option("--accept-versions", is_flag=True, help="Go on although versions of libraries have changed.")
+@click.option("--status", is_flag=True, help="Only tell how far the study is.")
+@click.option("--report", is_flag=True, help="Only write the report again.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no table.")
+def study_command(*, storage: str | None, name: str | None, out: str | None, **options: Any) -> None:
+    """Search samplers, models, losses and their parameters for the best mean reciprocal rank.
+
+    Trials are kept in the storage as they finish. After an interruption, even by a kill, the same command goes on until
+    --trials are finished; other machines may run it at the same time with the same storage.
+
+    \b
+    kgneg study --dataset umls --sampler basic --sampler lemon --model transe --loss nssa --out out
+    kgneg study --dataset umls --sampler lemon --fix lr=0.01 --range lemon.n_clusters=5:50 --out out --workers 2
+    kgneg study --out out --status
+
+    A parameter is named by what it belongs to: lemon.n_clusters, transe.embedding_dim, nssa.margin, optimizer.lr,
+    training.batch_size. The prefixes sampler, model and loss stand for all of them; lr and batch_size are short names.
+    What is not given has the range that PyKEEN or the sampler suggests.
+    """  # noqa: D301
+    with usage_errors():
+        address = _address(storage, out)
+    if options["status"] or options["report"]:
+        _look(address, name, out, options)
+        return
+    if out is None:
+        raise click.UsageError("Missing option '--out'.")
+    if not options["samplers"]:
+        raise click.UsageError("Missing option '--sampler'.")
+    result = _run(address, name, Path(out), options)
+    _show(result, Path(out), quiet=options["quiet"])
+    if result.problems:
+        raise click.ClickException("; ".join(result.problems))
+
+
+def _address(storage: str | None, out: str | None) -> str:
+    """Return the storage, which has a default in the folder."""
+    from kgneg.studies.storage import StorageAddress
+
+    if storage is None:
+        if out is None:
+            raise click.UsageError("Missing option '--out' or '--storage'.")
+        storage = str(Path(out) / "study.log")
+    StorageAddress.parse(storage)
+    return storage
+
+
+def _look(address: str, name: str | None, out: str | None, options: Mapping[str, Any]) -> None:
+    """Show, or write, what is there."""
+    from kgneg.studies import StudyResult
+
+    if options["report"] and out is None:
+        raise click.UsageError("Missing option '--out'.")
+    with usage_errors():
+        result = StudyResult.load(address, name)
+    _show(result, Path(out) if out is not None and options["report"] else None, quiet=options["quiet"])
+
+
+def _run(address: str, name: str | None, folder: Path, options: Mapping[str, Any]) -> StudyResult:
+    """Run what is left of the study."""
+    from kgneg.compare import UnknownNameError
+    from kgneg.studies import StudySettings, run_study
+
+    shared = ("dataset", "train", "valid", "test", "trials", "epochs", "optimizer", "training_loop", "search", "startup")
+    shared += ("pruner", "prune_every", "seed", "max_failures", "eval_batch_size", "device")
+    shared += ("texts", "encoder", "missing_text")
+    with usage_errors():
+        fixed, ranges = _space(options["space"], options["fixes"], options["ranges"])
+        settings = StudySettings(
+            samplers=options["samplers"],
+            models=options["models"] or ("transe",),
+            losses=options["losses"],
+            fixed=fixed,
+            ranges=ranges,
+            **{key: options[key] for key in shared},
+        )
+    _check_folder(folder)
+    with usage_errors(UnknownNameError):
+        return run_study(
+            settings,
+            address,
+            name=name,
+            workers=options["workers"],
+            threads=options["threads"],
+            timeout=options["timeout"],
+            logs=folder / "workers",
+            accept_versions=options["accept_versions"],
+            progress=False if options["quiet"] else None,
+        )
+
+
+def _space(
+    path: str | None, fixes: tuple[str, ...], ranges: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return fixed values and ranges; the command line wins over the file."""
+    from kgneg.core.errors import InvalidInputError
+    from kgneg.studies.ranges import parse_fix, parse_range, read_space
+
+    fixed, searched = read_space(path) if path is not None else ({}, {})
+    own: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for texts, parse, found in ((fixes, parse_fix, own[0]), (ranges, parse_range, own[1])):
+        for text in texts:
+            key, value = parse(text)
+            if key in found:
+                raise InvalidInputError(f"{key} is given twice")
+            found[key] = value
+    given = {*own[0], *own[1]}
+    kept = [{key: value for key, value in one.items() if key not in given} for one in (fixed, searched)]
+    return {**kept[0], **own[0]}, {**kept[1], **own[1]}
+
+
+def _show(result: StudyResult, folder: Path | None, *, quiet: bool) -> None:
+    """Write the files, if there is a folder, and print a table."""
+    from kgneg.report import render_text
+
+    written = {} if folder is None else result.write(folder)
+    if quiet:
+        return
+    click.echo(render_text(result.table()))
+    best = result.best
+    if best is not None:
+        test = f", {best['test']['mrr']:.4f} on the test triples" if best["test"] else ""
+        click.echo(
+            f"\nbest: trial {best['number']}, {best['sampler']}, {best['model']}, {best['loss']}: "
+            f"validation MRR {best['value']:.4f}{test}"
+        )
+    for name in ("best.json", "report.html"):
+        if name in written:
+            click.echo(str(written[name]))
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder now, so that it does not fail after hours of training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise click.UsageError(f"--out {folder} is a file, expected a folder") from error

@@ -1,0 +1,74 @@
+"""Adagrad by rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.optim import Adagrad
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.rowwise.optimizer import RowOptimizer
+from kgneg.core.typing import FloatTensor, LongTensor
+
+__all__ = ["RowAdagrad"]
+
+
+class RowAdagrad(RowOptimizer, Adagrad):
+    """Adagrad whose step touches only the rows that have a gradient.
+
+    A row without gradient does not move in Adagrad either, so results equal those of :class:`torch.optim.Adagrad` up to
+    rounding, except with weight decay, which reaches a row here only when it has a gradient.
+
+    Reference: Duchi, Hazan and Singer, Adaptive Subgradient Methods for Online Learning and Stochastic Optimization,
+    JMLR 2011.
+
+    :param params: the parameters, or groups of them
+    :param options: the options of :class:`torch.optim.Adagrad`; ``maximize`` is not supported
+    :raises InvalidInputError: if an option is not supported
+
+    >>> weight = nn.Parameter(torch.zeros(3, 2))
+    >>> weight.grad = torch.sparse_coo_tensor([[1]], [[4.0, -1.0]], (3, 2), is_coalesced=True)
+    >>> RowAdagrad([weight], lr=0.1).step()
+    >>> weight[1].round(decimals=3).tolist()
+    [-0.1, 0.1]
+    """
+
+    def __init__(self, params: Any, **options: Any) -> None:
+        for name in ("maximize", "differentiable"):
+            if options.get(name):
+                raise InvalidInputError(f"RowAdagrad has no {name}: leave it out, or take torch.optim.Adagrad")
+        super().__init__(params, **options)
+
+    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> None:
+        """Count the step; the state exists from the start.
+
+        :param group: the options of the parameter
+        :param parameter: the parameter
+        """
+        self.state[parameter]["step"] += 1
+
+    def update_rows(
+        self,
+        group: dict[str, Any],
+        state: dict[str, Any],
+        weight: FloatTensor,
+        rows: LongTensor,
+        gradient: FloatTensor,
+    ) -> FloatTensor:
+        """Update the sums of squares of some rows.
+
+        :param group: the options of the parameter
+        :param state: the sums
+        :param weight: shape: ``(num_rows, d)``, the weight
+        :param rows: shape: ``(u,)``, distinct rows
+        :param gradient: shape: ``(u, d)``, their gradient
+        :returns: shape: ``(u, d)``, the new rows
+        """
+        values, total = weight.index_select(0, rows), state["sum"].index_select(0, rows)
+        if group["weight_decay"]:
+            gradient = gradient.add(values, alpha=group["weight_decay"])
+        total.addcmul_(gradient, gradient)
+        state["sum"].index_copy_(0, rows, total)
+        rate = group["lr"] / (1 + (float(state["step"]) - 1) * group["lr_decay"]) if group["lr_decay"] else group["lr"]
+        return values.addcdiv_(gradient, total.sqrt_().add_(group["eps"]), value=-rate)

@@ -1,0 +1,303 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from class_resolver import HintOrType, OptionalKwargs
+from pykeen.losses import Loss
+from pykeen.models import Model
+from pykeen.sampling import NegativeSampler, negative_sampler_resolver
+from pykeen.training import SLCWATrainingLoop
+from pykeen.training.training_loop import NonFiniteLossError
+from pykeen.triples import CoreTriplesFactory
+from pykeen.triples.weights import loss_weighter_resolver
+from pykeen.typing import FloatTensor, InductiveMode
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.integrations.pykeen.training.batch import TrainingBatch
+from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
+from kgneg.integrations.pykeen.training.hooks import listed_hooks
+from kgneg.integrations.pykeen.training.loader import EpochBatches
+from kgneg.integrations.pykeen.training.optimizers import rowwise
+from kgneg.integrations.pykeen.training.queries import query_form
+from kgneg.integrations.pykeen.training.regularization import OutputRegularization
+from kgneg.integrations.pykeen.training.scoring import FlatScorer, GroupedScorer, QueryScorer, Scorer
+from kgneg.integrations.pykeen.training.tables import RowTables
+
+__all__ = ["KgnegTrainingLoop"]
+
+logger = logging.getLogger(__name__)
+
+#: Embeddings with fewer rows get dense updates unless row-wise ones are asked for: nothing is to be gained there.
+ROWWISE_FROM = 4096
+_UPDATES = ("auto", "rows", "dense")
+
+
+class KgnegTrainingLoop(SLCWATrainingLoop):
+    """PyKEEN's sLCWA training, several times faster.
+
+    Everything that PyKEEN's own loop takes works here: models, losses, samplers, masks, weights, sub-batches,
+    regularisers, callbacks, checkpoints, early stopping, evaluation loss and trackers. What differs:
+
+    - Triples, batches and negatives are made on the device of the model. Worker processes share the batches of an
+      epoch, so every triple is seen once (in PyKEEN 1.11, ``k`` workers train on the first ``1/k`` of the triples).
+    - Negatives are scored by side. Where the model's score compares an entity with a query (DistMult, ComplEx, TransE,
+      RotatE), candidates are read where they lie in the table; elsewhere ``score_h(heads=)`` and ``score_t(tails=)``
+      are used if they give the same scores, which is checked once per model class; otherwise one by one.
+    - Large embeddings get row-wise updates: gradient, optimiser step and constraint touch only the rows of the batch,
+      so the cost of a batch does not grow with the number of entities. With SGD (no momentum) and Adagrad the result is
+      that of dense updates; Adam becomes lazy Adam, see :class:`~kgneg.core.rowwise.adam.RowAdam`.
+
+    :param updates: ``"auto"`` updates embeddings of at least 4,096 rows row by row; ``"rows"`` all embeddings;
+        ``"dense"`` none, which gives the losses of PyKEEN's loop
+    :param scoring: ``"auto"``, or the one way to score: ``"queries"``, ``"grouped"`` or ``"flat"``
+    :param negative_sampler: the sampler, as in PyKEEN
+    :param negative_sampler_kwargs: its arguments
+    :param kwargs: the arguments of :class:`pykeen.training.TrainingLoop`
+    :raises InvalidInputError: if an option is unknown
+
+    >>> from pykeen.pipeline import pipeline
+    >>> result = pipeline(
+    ...     dataset="nations", model="distmult", training_loop="kgneg", negative_sampler="kgneg-uniform", epochs=2,
+    ...     training_kwargs=dict(use_tqdm=False), evaluation_kwargs=dict(use_tqdm=False), random_seed=0, device="cpu",
+    ... )
+    >>> len(result.losses)
+    2
+    """
+
+    def __init__(
+        self,
+        *,
+        updates: str = "auto",
+        scoring: str = "auto",
+        negative_sampler: HintOrType[NegativeSampler] = None,
+        negative_sampler_kwargs: OptionalKwargs = None,
+        **kwargs: Any,
+    ) -> None:
+        if updates not in _UPDATES:
+            raise InvalidInputError(f"updates must be one of {', '.join(_UPDATES)}, got {updates!r}")
+        self.updates, self.scoring = updates, check_scoring(scoring)
+        super().__init__(negative_sampler=negative_sampler, negative_sampler_kwargs=negative_sampler_kwargs, **kwargs)
+        self._dense = updates == "dense"
+        if not self._dense:
+            self._convert_optimizer()
+        self._scorer: Scorer | None = None
+        self._tables: RowTables | None = None
+
+    # Set-up
+
+    def _convert_optimizer(self) -> None:
+        """Take the optimiser's row-wise variant; where there is none, updates are dense."""
+        variant = rowwise(self.optimizer)
+        if variant is None:
+            if self.updates == "rows":
+                raise InvalidInputError(
+                    f"there are no row-wise updates for {type(self.optimizer).__name__} with these options: take Adam, "
+                    'AdamW, Adagrad or SGD, or updates="dense"'
+                )
+            logger.info("updates are dense: there are no row-wise ones for %s", type(self.optimizer).__name__)
+            self._dense = True
+            return
+        if self.lr_scheduler is not None and variant is not self.optimizer:
+            self.lr_scheduler.optimizer = variant
+        self.optimizer = variant
+
+    def _make_sampler(self, triples_factory: CoreTriplesFactory, triples: torch.Tensor) -> NegativeSampler:
+        sampler = negative_sampler_resolver.make(
+            self.negative_sampler,
+            pos_kwargs=self.negative_sampler_kwargs,
+            mapped_triples=triples,
+            num_entities=triples_factory.num_entities,
+            num_relations=triples_factory.num_relations,
+        )
+        attach = getattr(sampler, "attach_model", None)
+        if attach is not None:
+            from kgneg.integrations.pykeen.handle import ModelHandle
+
+            attach(ModelHandle(self.model, mode=self.mode))
+        return sampler
+
+    def _create_training_data_loader(
+        self,
+        triples_factory: CoreTriplesFactory,
+        *,
+        sampler: str | None,
+        batch_size: int,
+        drop_last: bool,
+        num_workers: int = 0,
+        **kwargs: Any,
+    ) -> Any:
+        if sampler is not None:
+            return super()._create_training_data_loader(
+                triples_factory,
+                sampler=sampler,
+                batch_size=batch_size,
+                drop_last=drop_last,
+                num_workers=num_workers,
+                **kwargs,
+            )
+        triples = triples_factory._add_inverse_triples_if_necessary(mapped_triples=triples_factory.mapped_triples)
+        return EpochBatches(
+            triples,
+            self._make_sampler(triples_factory, triples),
+            batch_size=batch_size,
+            drop_last=drop_last,
+            device=self.model.device,
+            num_workers=num_workers or 0,
+            loss_weighter=loss_weighter_resolver.make_safe(self.loss_weighter, self.loss_weighter_kwargs),
+        )
+
+    # One epoch
+
+    def _train_epoch(
+        self,
+        batches: Any,
+        callbacks: Any,
+        sub_batch_size: int | None,
+        label_smoothing: float,
+        slice_size: int | None,
+        epoch: int,
+        only_size_probing: bool,
+        backward: bool = True,
+    ) -> float:
+        total: Any = 0.0
+        number = len(batches)
+        self._prepare_scoring()
+        with self._reading(backward), listed_hooks(self.model):
+            for i, batch in enumerate(batches):
+                callbacks.pre_batch()
+                size = self._get_batch_size(batch)
+                step = sub_batch_size or size
+                for start in range(0, size, step):
+                    stop = min(start + step, size)
+                    loss = self._forward_pass(batch, start, stop, size, label_smoothing, slice_size, backward)
+                    total += loss
+                    callbacks.on_batch(epoch=epoch, batch=batch, batch_loss=loss)
+                if backward and self._tables is not None:
+                    self._tables.flush()
+                callbacks.pre_step()
+                callbacks.post_batch(epoch=epoch, batch=batch)
+                if only_size_probing and i:
+                    break
+        total = float(total)
+        self._check_finite(torch.tensor(total))
+        self.optimizer.zero_grad()
+        self._free_graph_and_cache()
+        return total / number
+
+    def _reading(self, backward: bool) -> AbstractContextManager[None]:
+        if self._tables is None:
+            return nullcontext()
+        return self._tables.reading(self.optimizer if backward else None)
+
+    def _prepare_scoring(self) -> None:
+        """Make the row tables, once the model is where it will be trained."""
+        # rounding differences grow over epochs: to reproduce losses, negatives are scored as PyKEEN does
+        self._way = "flat" if (self.scoring, self.updates) == ("auto", "dense") else self.scoring
+        form = query_form(self.model) if self._way in ("auto", "queries") else None
+        keep = () if form is None else (form.entities,)
+        minimum = {"auto": ROWWISE_FROM, "rows": 0, "dense": 2**62}[self.updates]
+        self._tables = RowTables(self.model, minimum=minimum, keep=keep, dense=self._dense)
+        self._regularization = OutputRegularization(self.model)
+        self._device = self.model.device  # PyKEEN looks at every parameter to find it
+        self._form = form
+        self._scorer = None
+
+    def _choose(self, batch: TrainingBatch) -> Scorer:
+        """Choose the way of scoring at the first batch of an epoch."""
+        if self._way == "flat":
+            return FlatScorer()
+        problem = grouping_problem(self.model)
+        if problem is None and not self._regularization.possible:
+            problem = "its regulariser cannot be split by side"
+        candidates: list[Scorer] = []
+        if self._form is not None and self._tables is not None:
+            candidates.append(QueryScorer(self._regularization, self._form, self._tables))
+        if self._way in ("auto", "grouped"):
+            candidates.append(GroupedScorer(self._regularization))
+        for scorer in candidates:
+            if problem is None and agrees(scorer, self.model, batch, self.mode, gradients=self._dense):
+                return scorer
+        if self._way != "auto":
+            raise InvalidInputError(
+                f"scoring={self._way!r} is not possible for {type(self.model).__name__}: "
+                f"{problem or 'it has no such form, or gives other scores'}; leave scoring out"
+            )
+        if problem is not None:
+            report_once(self.model, problem)
+        return FlatScorer()
+
+    # One batch
+
+    @staticmethod
+    def _get_batch_size(batch: Mapping[str, torch.Tensor]) -> int:
+        return len(batch["positives"])
+
+    def _forward_pass(
+        self,
+        batch: Any,
+        start: int,
+        stop: int,
+        current_batch_size: int,
+        label_smoothing: float,
+        slice_size: int | None,
+        backward: bool = True,
+    ) -> Any:
+        loss = self._process_batch(
+            batch=batch, start=start, stop=stop, label_smoothing=label_smoothing, slice_size=slice_size
+        )
+        on_cpu = loss.device.type == "cpu"
+        if on_cpu:
+            self._check_finite(loss)
+        if self.model.loss.reduction == "mean" and stop - start != current_batch_size:
+            loss = loss * ((stop - start) / current_batch_size)
+        if backward:
+            loss.backward()
+        self.model.post_forward_pass()
+        # reading the number would make the host wait for the device
+        return loss.item() if on_cpu else loss.detach()
+
+    @staticmethod
+    def _check_finite(loss: FloatTensor) -> None:
+        if not torch.isfinite(loss).all():
+            raise NonFiniteLossError("Loss is non-finite.")
+
+    def _process_batch(
+        self,
+        batch: Any,
+        start: int | None,
+        stop: int | None,
+        label_smoothing: float = 0.0,
+        slice_size: int | None = None,
+    ) -> FloatTensor:
+        if slice_size not in (None, 1):
+            raise AttributeError("Slicing is not possible for sLCWA training loops.")
+        part = TrainingBatch.from_mapping(batch).part(start, stop).to(self._device)
+        if self._scorer is None:
+            self._scorer = self._choose(part)
+        return _loss(self._scorer, self.model, self.loss, self.mode, part, label_smoothing)
+
+
+def _loss(
+    scorer: Scorer, model: Model, loss: Loss, mode: InductiveMode | None, batch: TrainingBatch, label_smoothing: float
+) -> FloatTensor:
+    """Return the loss of a batch, with the regularisation term."""
+    positive_scores, negative_scores = scorer(model, batch, mode)
+    neg_weights = batch.neg_weights
+    if neg_weights is not None and batch.mask is not None:
+        neg_weights = neg_weights[batch.mask]
+    value = loss.process_slcwa_scores(
+        positive_scores=positive_scores,
+        negative_scores=negative_scores,
+        label_smoothing=label_smoothing,
+        batch_filter=batch.mask,
+        num_entities=model._get_entity_len(mode=mode),
+        pos_weights=batch.pos_weights,
+        neg_weights=neg_weights,
+    )
+    return value + model.collect_regularization_term()

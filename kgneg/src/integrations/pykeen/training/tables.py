@@ -1,0 +1,92 @@
+"""Embeddings of a PyKEEN model whose gradients are gathered by rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from pykeen.models import Model
+from pykeen.nn.representation import Embedding
+
+from kgneg.core.rowwise import RowOptimizer, RowTable
+from kgneg.core.typing import FloatTensor
+
+__all__ = ["RowTables"]
+
+
+class RowTables:
+    """The row tables of the plain trainable embeddings of a model.
+
+    While :meth:`reading`, these embeddings look up their rows in the tables. Outside, the model is as PyKEEN made it.
+
+    :param model: the model
+    :param minimum: embeddings with fewer rows are left alone
+    :param keep: embeddings that get a table whatever their size
+    :param dense: write dense gradients, for any optimiser
+    """
+
+    def __init__(self, model: Model, *, minimum: int, keep: tuple[Embedding, ...] = (), dense: bool = False) -> None:
+        self.dense = dense
+        self.tables: dict[Embedding, RowTable] = {}
+        for module in model.modules():
+            if type(module) is Embedding and module._embeddings.weight.requires_grad:
+                weight = module._embeddings.weight
+                if weight.is_contiguous() and (len(weight) >= minimum or module in keep):
+                    self.tables[module] = RowTable(weight)
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+    def __getitem__(self, embedding: Embedding) -> RowTable:
+        return self.tables[embedding]
+
+    @contextmanager
+    def reading(self, optimizer: torch.optim.Optimizer | None) -> Iterator[None]:
+        """Let the embeddings read from the tables, and their constraints act on rows that were updated.
+
+        :param optimizer: the optimiser; one that updates rows applies the constraints within its step
+        :yields: nothing
+        """
+        try:
+            for embedding, table in self.tables.items():
+                table.discard()
+                embedding._embeddings.forward = table.read
+                if isinstance(optimizer, RowOptimizer) and not self.dense and embedding.constrainer is not None:
+                    optimizer.project(table.weight, _constraint(embedding))
+                    embedding.post_parameter_update = _nothing
+            yield
+        finally:
+            for embedding, table in self.tables.items():
+                table.discard()
+                embedding._embeddings.__dict__.pop("forward", None)
+                embedding.__dict__.pop("post_parameter_update", None)
+                if isinstance(optimizer, RowOptimizer):
+                    optimizer.project(table.weight, None)
+
+    def flush(self) -> None:
+        """Write the gradients that were collected."""
+        for table in self.tables.values():
+            table.flush(dense=self.dense)
+
+
+def _nothing() -> None:
+    """Do nothing: the optimiser has applied the constraint to the rows that it updated."""
+
+
+class _constraint:  # noqa: N801
+    """The constrainer of an embedding, applied to rows of its weight."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        self.embedding = embedding
+
+    def __call__(self, rows: FloatTensor) -> FloatTensor:
+        embedding = self.embedding
+        vectors = rows.view(len(rows), *embedding._shape)
+        if embedding.is_complex:
+            vectors = torch.view_as_complex(vectors)
+        vectors = embedding.constrainer(vectors)
+        if embedding.is_complex:
+            vectors = torch.view_as_real(vectors)
+        result: FloatTensor = vectors.reshape(rows.shape)
+        return result
