@@ -156,6 +156,34 @@ class Corruptor(nn.Module, ABC):
         self.counts["drawn"] += ids.numel()
         return Negatives(flat.view(*batch, 3), ids.view(*batch, n), side, fallback.reshape(*batch, n), same)
 
+    def replacements(
+        self, triples: LongTensor, side: LongTensor, generator: torch.Generator | None = None
+    ) -> IntTensor:
+        """Draw one replacement for a given end of each triple; the ids are taken to be in range.
+
+        :param triples: shape: ``(q, 3)``
+        :param side: shape: ``(q,)``, int64, the column to replace, 0 or 2
+        :param generator: the source of randomness; ``None`` takes the private one
+        :returns: shape: ``(q,)``, the entities; where all of them complete a triple to a known one, one for its other end
+        """
+        generator = self.generators.get(triples.device) if generator is None else generator
+        ids, _, _ = self._fill(Queries.from_triples(triples, side), 1, generator)
+        self.counts["drawn"] += ids.numel()
+        return ids.view(-1)
+
+    def forbidden(self, queries: Queries, ids: IntTensor) -> BoolTensor:
+        """Return which candidates are no negatives: the replaced entity itself, and with an index known triples.
+
+        :param queries: ``q`` pairs
+        :param ids: shape: ``(q, n)``, candidates for each
+        :returns: shape: ``(q, n)``
+        """
+        ids = ids.int().contiguous()
+        wrong = equal_ids(ids, queries.replaced.int()[:, None])
+        codes = None if self.index is None else self.index.codes(queries.kept, queries.relation, queries.side)
+        found = torch.zeros(ids.numel(), dtype=torch.bool, device=ids.device)
+        return found.index_fill_(0, self._rejected(codes, ids, wrong), 1).view(ids.shape)
+
     # Filling
 
     def _fill(

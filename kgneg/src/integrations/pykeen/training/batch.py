@@ -20,14 +20,43 @@ class Sided:
     :param entity: shape: ``(b, n)``, int64, the entities that were put in
     :param heads: how many of each row replace the head: one number, or shape ``(b,)``
     :param order: shape: ``(b, n)``, int64, where in its row each negative stood originally; ``None``: as it stands
+    :param pools: shape: ``(ceil(b / chunk), n)``, when each ``chunk`` positives share their negatives
+    :param chunk: the number of positives that share their negatives
     """
 
-    def __init__(self, entity: LongTensor, heads: int | LongTensor, order: LongTensor | None = None) -> None:
+    def __init__(
+        self,
+        entity: LongTensor,
+        heads: int | LongTensor,
+        order: LongTensor | None = None,
+        pools: LongTensor | None = None,
+        chunk: int = 0,
+    ) -> None:
         self.entity, self.heads, self.order = entity, heads, order
+        self.pools, self.chunk = pools, chunk
 
     def __getitem__(self, part: slice) -> Sided:
         heads = self.heads if isinstance(self.heads, int) else self.heads[part]
-        return Sided(self.entity[part], heads, None if self.order is None else self.order[part])
+        pools, start = None, part.start or 0
+        if self.pools is not None and start % self.chunk == 0:
+            stop = len(self.entity) if part.stop is None else part.stop
+            pools = self.pools[start // self.chunk : -(-stop // self.chunk)]
+        order = None if self.order is None else self.order[part]
+        return Sided(self.entity[part], heads, order, pools, self.chunk)
+
+    @classmethod
+    def from_pools(cls, pools: LongTensor, chunk: int, rows: int, heads: int) -> Sided:
+        """Give the same negatives to each ``chunk`` positives.
+
+        :param pools: shape: ``(ceil(rows / chunk), n)``, the pool of each chunk: first replacements of heads, then of
+            tails
+        :param chunk: the number of positives that share a pool
+        :param rows: the number of positives
+        :param heads: how many of a pool replace heads
+        :returns: the negatives by side
+        """
+        entity = pools.repeat_interleave(chunk, dim=0)[:rows]
+        return cls(entity, heads, None, pools, chunk)
 
     @property
     def counts(self) -> LongTensor:
@@ -176,7 +205,9 @@ class TrainingBatch(Mapping[str, torch.Tensor]):
         sided = self.sided
         if sided is not None:
             heads = sided.heads if isinstance(sided.heads, int) else sided.heads.to(device, non_blocking=True)
-            sided = Sided(sided.entity.to(device, non_blocking=True), heads, move(sided.order))
+            sided = Sided(
+                sided.entity.to(device, non_blocking=True), heads, move(sided.order), move(sided.pools), sided.chunk
+            )
         tensors = map(move, (self._triples, self.mask, self.pos_weights, self.neg_weights))
         return TrainingBatch(self.positives.to(device, non_blocking=True), sided, *tensors)
 

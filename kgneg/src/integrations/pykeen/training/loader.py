@@ -13,6 +13,7 @@ from kgneg.core.typing import LongTensor
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
 from kgneg.integrations.pykeen.training.batch import TrainingBatch, draw_batch
+from kgneg.integrations.pykeen.training.sharing import check_sharing, draw_shared_batch
 
 __all__ = ["EpochBatches"]
 
@@ -46,6 +47,7 @@ class EpochBatches:
     :param device: the device of the model
     :param num_workers: the number of worker processes; 0 draws in this process
     :param loss_weighter: PyKEEN's weighter of triples, if any
+    :param shared: how many positives share their negatives; ``None``: each has its own
     """
 
     def __init__(
@@ -58,7 +60,11 @@ class EpochBatches:
         device: torch.device,
         num_workers: int = 0,
         loss_weighter: Any = None,
+        shared: int | None = None,
     ) -> None:
+        self.shared = None if shared is None else validate_count("shared", shared)
+        if shared is not None:
+            check_sharing(sampler)
         self.batch_size = validate_count("batch_size", batch_size)
         self.num_workers = validate_count("num_workers", num_workers, 0)
         self.drop_last = drop_last
@@ -104,6 +110,8 @@ class EpochBatches:
         :returns: the batch
         """
         positives = self.triples.index_select(0, ids)
+        if self.shared is not None:
+            return draw_shared_batch(self.sampler, positives, self.shared, self.loss_weighter)
         if self.movable or positives.device.type == "cpu":
             return draw_batch(self.sampler, positives, self.loss_weighter)
         return draw_batch(self.sampler, positives.cpu(), self.loss_weighter).to(positives.device)

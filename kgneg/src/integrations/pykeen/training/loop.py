@@ -19,6 +19,7 @@ from pykeen.triples.weights import loss_weighter_resolver
 from pykeen.typing import FloatTensor, InductiveMode
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
 from kgneg.integrations.pykeen.training.hooks import listed_hooks
@@ -56,6 +57,8 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
     :param updates: ``"auto"`` updates embeddings of at least 4,096 rows row by row; ``"rows"`` all embeddings;
         ``"dense"`` none, which gives the losses of PyKEEN's loop
     :param scoring: ``"auto"``, or the one way to score: ``"queries"``, ``"grouped"`` or ``"flat"``
+    :param shared: how many positives share one pool of negatives, of the size ``num_negs_per_pos``, which is scored by a
+        matrix product; ``None`` draws negatives for each positive
     :param negative_sampler: the sampler, as in PyKEEN
     :param negative_sampler_kwargs: its arguments
     :param kwargs: the arguments of :class:`pykeen.training.TrainingLoop`
@@ -75,6 +78,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         *,
         updates: str = "auto",
         scoring: str = "auto",
+        shared: int | None = None,
         negative_sampler: HintOrType[NegativeSampler] = None,
         negative_sampler_kwargs: OptionalKwargs = None,
         **kwargs: Any,
@@ -82,6 +86,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         if updates not in _UPDATES:
             raise InvalidInputError(f"updates must be one of {', '.join(_UPDATES)}, got {updates!r}")
         self.updates, self.scoring = updates, check_scoring(scoring)
+        self.shared = None if shared is None else validate_count("shared", shared)
         super().__init__(negative_sampler=negative_sampler, negative_sampler_kwargs=negative_sampler_kwargs, **kwargs)
         self._dense = updates == "dense"
         if not self._dense:
@@ -133,6 +138,10 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         **kwargs: Any,
     ) -> Any:
         if sampler is not None:
+            if self.shared is not None:
+                raise InvalidInputError(
+                    f"shared={self.shared} does not go with sampler={sampler!r}: leave out one of both"
+                )
             return super()._create_training_data_loader(
                 triples_factory,
                 sampler=sampler,
@@ -149,6 +158,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             drop_last=drop_last,
             device=self.model.device,
             num_workers=num_workers or 0,
+            shared=self.shared,
             loss_weighter=loss_weighter_resolver.make_safe(self.loss_weighter, self.loss_weighter_kwargs),
         )
 

@@ -8,7 +8,7 @@ import torch
 from pykeen.models import Model
 from pykeen.typing import InductiveMode
 
-from kgneg.core.rowwise import Candidates, candidate_scores, triple_queries
+from kgneg.core.rowwise import Candidates, Metric, RowTable, candidate_scores, pool_scores, triple_queries
 from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, FloatTensor, LongTensor
 from kgneg.integrations.pykeen.training.batch import Sided, TrainingBatch
 from kgneg.integrations.pykeen.training.queries import QueryForm
@@ -171,10 +171,35 @@ class QueryScorer(_SidedScorer):
             t = form.entities(positives[:, TAIL])
         self.regularization.add(positives, sided, mask, vectors=(h, r, t))
         rows, n = sided.entity.shape
+        positive_scores, queries = triple_queries(h, r, t, form.combination, form.metric)
+        table = self.tables[form.entities]
+        if sided.pools is not None and isinstance(sided.heads, int):
+            return positive_scores, _pooled(table, queries.view(rows, 2, -1), sided.pools, sided, form.metric)
         if isinstance(sided.heads, int) and 2 * sided.heads == n:
             candidates = Candidates.from_matrix(sided.entity.view(2 * rows, sided.heads))
         else:
             candidates = Candidates.from_counts(sided.entity, sided.counts)
-        positive_scores, queries = triple_queries(h, r, t, form.combination, form.metric)
-        scores = candidate_scores(self.tables[form.entities], queries, candidates, form.metric)
-        return positive_scores, scores.view(rows, n)
+        return positive_scores, candidate_scores(table, queries, candidates, form.metric).view(rows, n)
+
+
+def _pooled(table: RowTable, queries: FloatTensor, pools: LongTensor, sided: Sided, metric: Metric) -> FloatTensor:
+    """Compare the queries of each chunk of positives, shape ``(b, 2, d)``, with the pool of the chunk."""
+    heads, chunk = int(sided.heads), sided.chunk
+    vectors = table.read(pools)
+    whole = len(queries) // chunk
+    parts = []
+    if whole:
+        block = queries[: whole * chunk].view(whole, chunk, *queries.shape[1:])
+        both = [
+            pool_scores(block[:, :, 0], vectors[:whole, :heads], metric),
+            pool_scores(block[:, :, 1], vectors[:whole, heads:], metric),
+        ]
+        parts.append(torch.cat(both, dim=-1).flatten(0, 1))
+    if whole * chunk < len(queries):
+        rest = queries[whole * chunk :]
+        both = [
+            pool_scores(rest[:, 0], vectors[whole, :heads], metric),
+            pool_scores(rest[:, 1], vectors[whole, heads:], metric),
+        ]
+        parts.append(torch.cat(both, dim=-1))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
