@@ -164,7 +164,7 @@ class Corruptor(nn.Module, ABC):
         :param triples: shape: ``(q, 3)``
         :param side: shape: ``(q,)``, int64, the column to replace, 0 or 2
         :param generator: the source of randomness; ``None`` takes the private one
-        :returns: shape: ``(q,)``, the entities; where all of them complete a triple to a known one, one for its other end
+        :returns: shape: ``(q,)``, the entities; one for the other end where all complete a triple to a known one
         """
         generator = self.generators.get(triples.device) if generator is None else generator
         ids, _, _ = self._fill(Queries.from_triples(triples, side), 1, generator)

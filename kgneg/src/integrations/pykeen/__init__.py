@@ -16,10 +16,13 @@ from pykeen.sampling.filtering import filterer_resolver
 
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
 from kgneg.integrations.pykeen.datasets import KgnegDataset, to_pykeen
+from kgneg.integrations.pykeen.dynamic import DynamicNegativeSampler
 from kgneg.integrations.pykeen.filterer import ExactFilterer
 from kgneg.integrations.pykeen.given import GivenNegativeSampler
+from kgneg.integrations.pykeen.handle import ModelAwareNegativeSampler, ModelHandle
 from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
 from kgneg.integrations.pykeen.mixture import MixtureNegativeSampler
+from kgneg.integrations.pykeen.nscaching import NSCachingNegativeSampler
 from kgneg.integrations.pykeen.registration import when_imported
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegBernoulliNegativeSampler, KgnegUniformNegativeSampler
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SAMPLERS",
+    "DynamicNegativeSampler",
     "ExactFilterer",
     "GivenNegativeSampler",
     "KgnegBernoulliNegativeSampler",
@@ -38,6 +42,9 @@ __all__ = [
     "KgnegUniformNegativeSampler",
     "LemonNegativeSampler",
     "MixtureNegativeSampler",
+    "ModelAwareNegativeSampler",
+    "ModelHandle",
+    "NSCachingNegativeSampler",
     "TypedNegativeSampler",
     "to_pykeen",
 ]
@@ -50,6 +57,8 @@ SAMPLERS: tuple[type[KgnegNegativeSampler], ...] = (
     LemonNegativeSampler,
     MixtureNegativeSampler,
     GivenNegativeSampler,
+    DynamicNegativeSampler,
+    NSCachingNegativeSampler,
 )
 
 

@@ -152,6 +152,8 @@ class TrainingBatch(Mapping[str, torch.Tensor]):
     ) -> None:
         self.positives, self.sided, self._triples = positives, sided, triples
         self.mask, self.pos_weights, self.neg_weights = mask, pos_weights, neg_weights
+        #: the share of the batch that this is, when several processes share it
+        self.weight = 1.0
 
     @property
     def triples(self) -> LongTensor:

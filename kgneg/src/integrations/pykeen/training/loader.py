@@ -9,6 +9,7 @@ import torch
 from pykeen.sampling import BasicNegativeSampler, NegativeSampler
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from kgneg.core.distributed import broadcast_number, part_of_batch, rank, world_size
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
@@ -68,6 +69,7 @@ class EpochBatches:
         self.batch_size = validate_count("batch_size", batch_size)
         self.num_workers = validate_count("num_workers", num_workers, 0)
         self.drop_last = drop_last
+        self.rank, self.world = rank(), world_size()
         self.loss_weighter = loss_weighter
         self.device = torch.device("cpu") if num_workers else device
         self.triples = mapped_triples.to(self.device)
@@ -82,10 +84,9 @@ class EpochBatches:
     def __iter__(self) -> Iterator[TrainingBatch]:
         # PyKEEN draws two numbers per epoch: one for its loader, one for the shuffle
         torch.empty((), dtype=torch.int64).random_()
-        seed = int(torch.empty((), dtype=torch.int64).random_())
+        seed = broadcast_number(int(torch.empty((), dtype=torch.int64).random_()))
         if not self.num_workers:
-            for ids in self.batch_ids(seed):
-                yield self.draw(ids)
+            yield from map(self.draw, self.batch_ids(seed))
             return
         generator = torch.Generator().manual_seed(seed)
         yield from DataLoader(_Share(self, seed), batch_size=None, num_workers=self.num_workers, generator=generator)
@@ -107,9 +108,14 @@ class EpochBatches:
         """Draw the negatives of some triples.
 
         :param ids: shape: ``(b,)``, positions of triples
-        :returns: the batch
+        :returns: the batch, or the part of it that falls to this process
         """
-        positives = self.triples.index_select(0, ids)
+        mine = ids[part_of_batch(len(ids), self.rank, self.world)]
+        batch = self._drawn(self.triples.index_select(0, mine))
+        batch.weight = len(mine) / len(ids)
+        return batch
+
+    def _drawn(self, positives: LongTensor) -> TrainingBatch:
         if self.shared is not None:
             return draw_shared_batch(self.sampler, positives, self.shared, self.loss_weighter)
         if self.movable or positives.device.type == "cpu":

@@ -18,16 +18,27 @@ from pykeen.triples import CoreTriplesFactory
 from pykeen.triples.weights import loss_weighter_resolver
 from pykeen.typing import FloatTensor, InductiveMode
 
+from kgneg.core.distributed import (
+    broadcast_parameters,
+    ensure_started,
+    is_main,
+    mean_over_ranks,
+    seed_for_rank,
+    world_size,
+)
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.exchange import exchange_gradients
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
+from kgneg.integrations.pykeen.training.clipping import Clipping
 from kgneg.integrations.pykeen.training.hooks import listed_hooks
 from kgneg.integrations.pykeen.training.loader import EpochBatches
 from kgneg.integrations.pykeen.training.optimizers import rowwise
 from kgneg.integrations.pykeen.training.queries import query_form
 from kgneg.integrations.pykeen.training.regularization import OutputRegularization
 from kgneg.integrations.pykeen.training.scoring import FlatScorer, GroupedScorer, QueryScorer, Scorer
+from kgneg.integrations.pykeen.training.streams import load_sampler_state, sampler_state, streams
 from kgneg.integrations.pykeen.training.tables import RowTables
 
 __all__ = ["KgnegTrainingLoop"]
@@ -57,8 +68,8 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
     :param updates: ``"auto"`` updates embeddings of at least 4,096 rows row by row; ``"rows"`` all embeddings;
         ``"dense"`` none, which gives the losses of PyKEEN's loop
     :param scoring: ``"auto"``, or the one way to score: ``"queries"``, ``"grouped"`` or ``"flat"``
-    :param shared: how many positives share one pool of negatives, of the size ``num_negs_per_pos``, which is scored by a
-        matrix product; ``None`` draws negatives for each positive
+    :param shared: how many positives share one pool of negatives, of the size ``num_negs_per_pos``, which is scored by
+        a matrix product; ``None`` draws negatives for each positive
     :param negative_sampler: the sampler, as in PyKEEN
     :param negative_sampler_kwargs: its arguments
     :param kwargs: the arguments of :class:`pykeen.training.TrainingLoop`
@@ -87,10 +98,16 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             raise InvalidInputError(f"updates must be one of {', '.join(_UPDATES)}, got {updates!r}")
         self.updates, self.scoring = updates, check_scoring(scoring)
         self.shared = None if shared is None else validate_count("shared", shared)
+        ensure_started()
+        if not is_main():
+            kwargs["result_tracker"] = kwargs["result_tracker_kwargs"] = None
         super().__init__(negative_sampler=negative_sampler, negative_sampler_kwargs=negative_sampler_kwargs, **kwargs)
         self._dense = updates == "dense"
         if not self._dense:
             self._convert_optimizer()
+        self._clipping = Clipping()
+        self._sampler: NegativeSampler | None = None
+        self._sampler_state: dict[str, Any] | None = None
         self._scorer: Scorer | None = None
         self._tables: RowTables | None = None
 
@@ -120,12 +137,51 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             num_entities=triples_factory.num_entities,
             num_relations=triples_factory.num_relations,
         )
+        if world_size() > 1:  # each process draws its own negatives
+            for generators in streams(sampler):
+                generators.seed = seed_for_rank(generators.seed)
+            torch.manual_seed(seed_for_rank(torch.initial_seed()))
         attach = getattr(sampler, "attach_model", None)
         if attach is not None:
             from kgneg.integrations.pykeen.handle import ModelHandle
 
             attach(ModelHandle(self.model, mode=self.mode))
         return sampler
+
+    # Runs
+
+    def _train(self, *args: Any, **kwargs: Any) -> list[float] | None:
+        outer = self._sampler, self._clipping
+        names = ("gradient_clipping_max_norm", "gradient_clipping_norm_type", "gradient_clipping_max_abs_value")
+        self._sampler, self._clipping = None, Clipping(*(kwargs.pop(name, None) for name in names))
+        if not is_main():
+            kwargs.update(use_tqdm=False, save_checkpoints=False)
+        try:
+            losses: list[float] | None = super()._train(*args, **kwargs)
+            return losses
+        finally:
+            self._sampler, self._clipping = outer
+
+    def _save_state(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        def add(_: Any, state: dict[str, Any]) -> None:
+            if self._sampler is not None:
+                state["kgneg_sampler"] = sampler_state(self._sampler)
+
+        hook = self.optimizer.register_state_dict_post_hook(add)
+        try:
+            super()._save_state(path, *args, **kwargs)
+        finally:
+            hook.remove()
+
+    def _load_state(self, path: Any, *args: Any, **kwargs: Any) -> Any:
+        def take(_: Any, state: dict[str, Any]) -> None:
+            self._sampler_state = state.pop("kgneg_sampler", None)
+
+        hook = self.optimizer.register_load_state_dict_pre_hook(take)
+        try:
+            return super()._load_state(path, *args, **kwargs)
+        finally:
+            hook.remove()
 
     def _create_training_data_loader(
         self,
@@ -151,9 +207,16 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
                 **kwargs,
             )
         triples = triples_factory._add_inverse_triples_if_necessary(mapped_triples=triples_factory.mapped_triples)
+        negative_sampler = self._make_sampler(triples_factory, triples)
+        if self._sampler is None:  # that of this run; callbacks make others for their own triples
+            self._sampler = negative_sampler
+            broadcast_parameters(self.model)  # the processes drew different numbers while memory was probed
+            if self._sampler_state is not None:
+                load_sampler_state(negative_sampler, self._sampler_state)
+                self._sampler_state = None
         return EpochBatches(
             triples,
-            self._make_sampler(triples_factory, triples),
+            negative_sampler,
             batch_size=batch_size,
             drop_last=drop_last,
             device=self.model.device,
@@ -182,23 +245,34 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             for i, batch in enumerate(batches):
                 callbacks.pre_batch()
                 size = self._get_batch_size(batch)
-                step = sub_batch_size or size
+                step = sub_batch_size or max(1, size)
                 for start in range(0, size, step):
                     stop = min(start + step, size)
                     loss = self._forward_pass(batch, start, stop, size, label_smoothing, slice_size, backward)
                     total += loss
                     callbacks.on_batch(epoch=epoch, batch=batch, batch_loss=loss)
-                if backward and self._tables is not None:
-                    self._tables.flush()
+                if backward:
+                    self._finish_gradients()
                 callbacks.pre_step()
                 callbacks.post_batch(epoch=epoch, batch=batch)
                 if only_size_probing and i:
                     break
         total = float(total)
+        if world_size() > 1:
+            total = world_size() * mean_over_ranks(total)
         self._check_finite(torch.tensor(total))
         self.optimizer.zero_grad()
         self._free_graph_and_cache()
         return total / number
+
+    def _finish_gradients(self) -> None:
+        """Write what the tables collected, sum it over processes, and clip it."""
+        if self._tables is not None:
+            self._tables.flush()
+        if world_size() > 1:
+            exchange_gradients(self.model.get_grad_params())
+        if self._clipping:
+            self._clipping.apply(self.model.get_grad_params())
 
     def _reading(self, backward: bool) -> AbstractContextManager[None]:
         if self._tables is None:
@@ -264,8 +338,10 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         on_cpu = loss.device.type == "cpu"
         if on_cpu:
             self._check_finite(loss)
-        if self.model.loss.reduction == "mean" and stop - start != current_batch_size:
-            loss = loss * ((stop - start) / current_batch_size)
+        if self.model.loss.reduction == "mean":
+            share = (stop - start) / current_batch_size * getattr(batch, "weight", 1.0)
+            if share != 1.0:
+                loss = loss * share
         if backward:
             loss.backward()
         self.model.post_forward_pass()

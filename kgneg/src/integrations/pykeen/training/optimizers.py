@@ -33,7 +33,10 @@ def rowwise(optimizer: Optimizer) -> Optimizer | None:
         return None
     accepted = set(inspect.signature(variant.__mro__[2].__init__).parameters)
     options = {name: value for name, value in optimizer.defaults.items() if name in accepted}
-    groups = [dict(group) for group in optimizer.param_groups]
+    groups = [
+        {name: value for name, value in group.items() if name not in options or value != options[name]}
+        for group in optimizer.param_groups
+    ]
     try:
         made = variant(groups, **options)
     except InvalidInputError:

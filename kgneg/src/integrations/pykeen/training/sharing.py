@@ -24,7 +24,7 @@ def check_sharing(sampler: NegativeSampler) -> None:
     basic = type(sampler) is BasicNegativeSampler and sampler.filterer is None
     if not ours and not (basic and sampler._corruption_indices == [HEAD, TAIL]):
         raise InvalidInputError(
-            f"shared negatives need a sampler of kgneg without filterer, or PyKEEN's unfiltered basic one for heads and "
+            "shared negatives need a sampler of kgneg without filterer, or PyKEEN's unfiltered basic one for heads and "
             f"tails, got {type(sampler).__name__}: leave out shared, or take another sampler"
         )
 

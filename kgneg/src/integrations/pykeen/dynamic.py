@@ -1,0 +1,95 @@
+"""Negatives that the model finds plausible, in PyKEEN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from kgneg.core.corruption import Corruptor
+from kgneg.core.typing import LongTensor
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.handle import ModelAwareNegativeSampler
+from kgneg.samplers import DynamicCorruptor
+
+__all__ = ["DynamicNegativeSampler"]
+
+
+class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
+    """Negatives that the model finds most plausible among a few random ones.
+
+    It looks at the model during training and so needs ``training_loop="kgneg"``.
+
+    :param mapped_triples: shape: ``(m, 3)``, the training triples
+    :param num_entities: the number of entities; ``None`` infers it
+    :param num_relations: the number of relations; ``None`` infers it
+    :param num_negs_per_pos: the number of negatives per positive, 1 by default
+    :param filtered: whether known triples are excluded, exactly
+    :param filterer: a PyKEEN filterer to apply on top
+    :param filterer_kwargs: its arguments
+    :param sides: which end to replace; see ``kgneg-uniform``
+    :param pool: how many random candidates are scored for each positive and end
+    :param temperature: 0 takes the highest scores, larger values choose more evenly
+    :param skip_top: how many of the best candidates are left out; more of the unknown true triples go with them
+    :param ceiling: candidates are left out whose score exceeds that of the positive by more; ``None``: none
+    :param share: the share of the negatives that the method gives; the others are uniform
+    :param seed: the seed of the private generator; ``None`` takes torch's initial seed
+    """
+
+    display_name: ClassVar[str] = "dynamic"
+    citation: ClassVar[str] = DynamicCorruptor.citation
+    hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **NUM_NEGS_RANGE,
+        **DynamicCorruptor.hpo_default,
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli"]},
+    }
+
+    def __init__(
+        self,
+        *,
+        mapped_triples: LongTensor,
+        num_entities: int | None = None,
+        num_relations: int | None = None,
+        num_negs_per_pos: int | None = None,
+        filtered: bool = True,
+        filterer: Any = None,
+        filterer_kwargs: Mapping[str, Any] | None = None,
+        sides: str = "uniform",
+        pool: int = 64,
+        temperature: float = 0.0,
+        skip_top: int = 0,
+        ceiling: float | None = None,
+        share: float = 1.0,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            mapped_triples=mapped_triples,
+            num_entities=num_entities,
+            num_relations=num_relations,
+            num_negs_per_pos=num_negs_per_pos,
+            filtered=filtered,
+            filterer=filterer,
+            filterer_kwargs=filterer_kwargs,
+            seed=seed,
+            options={
+                "sides": sides,
+                "pool": pool,
+                "temperature": temperature,
+                "skip_top": skip_top,
+                "ceiling": ceiling,
+                "share": share,
+            },
+        )
+
+    @classmethod
+    def make_corruptor(
+        cls, setup: Setup, common: dict[str, Any], *, sides: str = "uniform", **options: Any
+    ) -> Corruptor:
+        """Build the corruptor.
+
+        :param setup: the graph
+        :param common: the arguments of every corruptor
+        :param sides: the name of the side policy
+        :param options: the options of :class:`~kgneg.samplers.DynamicCorruptor`
+        :returns: the corruptor
+        """
+        return DynamicCorruptor(sides=setup.sides(sides), **options, **common)
