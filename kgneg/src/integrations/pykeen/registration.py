@@ -35,8 +35,8 @@ class _Afterwards(Loader):
         self.action()
 
 
-class _Watch(MetaPathFinder):
-    """Looks at imports from PyKEEN until a module is complete."""
+class _Finder(MetaPathFinder):
+    """Finds a module as usual, and has an action run after it has been executed."""
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self.name, self.action = name, action
@@ -44,26 +44,31 @@ class _Watch(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.split(".")[0] != _PACKAGE:
+        if fullname != self.name:
             return None
-        if _complete(self.name):
-            self._finish()
-        elif fullname == self.name:
-            sys.meta_path.remove(self)
-            spec = importlib.util.find_spec(fullname)
-            if spec is not None and spec.loader is not None:
-                spec.loader = _Afterwards(spec.loader, self.action)
-            return spec
-        return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Afterwards(spec.loader, self.action)
+        return spec
 
-    def _finish(self) -> None:
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-            self.action()
+
+class _WatchedSpec(ModuleSpec):
+    """The specification of a module that is being executed; notices when that is over."""
+
+    action: Callable[[], None]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "_initializing" and not value:
+            action = self.__dict__.pop("action")
+            self.__class__ = ModuleSpec  # type: ignore[assignment]
+            if self.name in sys.modules:
+                action()
 
 
 def when_imported(name: str, action: Callable[[], None]) -> None:
-    """Run an action once a module of PyKEEN is complete: now, after its import, or at the next import from PyKEEN.
+    """Run an action once a module of PyKEEN is complete: now, or as soon as it has been imported.
 
     PyKEEN imports this package while it imports its data sets, when any of its other modules may be half made,
     depending on what the user imported first.
@@ -73,13 +78,16 @@ def when_imported(name: str, action: Callable[[], None]) -> None:
     """
     if _complete(name):
         action()
-        return
-    # while PyKEEN is importing its own modules, importing one of them may fail; outside, it cannot
-    if not any(_half_made(module) for module in list(sys.modules)):
+    elif name in sys.modules and sys.modules[name].__spec__ is not None:
+        spec = sys.modules[name].__spec__
+        spec.__dict__["action"] = action
+        spec.__class__ = _WatchedSpec  # type: ignore[assignment]
+    elif any(_half_made(module) for module in list(sys.modules)):
+        # while PyKEEN is importing its own modules, importing one of them may fail; outside, it cannot
+        sys.meta_path.insert(0, _Finder(name, action))
+    else:
         importlib.import_module(name)
         action()
-        return
-    sys.meta_path.insert(0, _Watch(name, action))
 
 
 def _half_made(name: str) -> bool:
