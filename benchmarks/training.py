@@ -1,8 +1,8 @@
 """Speed, memory and ranking of kgneg's training loop beside PyKEEN's own, on CoDEx-S, FB15k-237 and WN18RR.
 
 A round times some batches of each loop in turn, in a process of its own; a ratio is the median over rounds of the ratio
-within a round, its spread is given by the quartiles. One CPU thread. Seconds of an epoch are the median of a batch times
-the number of batches. Ranking is measured after equal epochs, with several seeds.
+within a round, its spread is given by the quartiles. One CPU thread. Seconds of an epoch are the median of a batch
+times the number of batches. Ranking is measured after equal epochs, with several seeds.
 
 The datasets are looked for in PyKEEN's folder (PYSTOW_HOME), or in a folder `pystow` below KGNEG_DATA, which is copied.
 When they are not there, the command says so and ends.

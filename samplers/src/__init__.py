@@ -2,16 +2,19 @@
 
 Every method is a :class:`~kgneg.core.corruption.Corruptor`: called with a batch of positives and a number, it returns
 :class:`~kgneg.core.negatives.Negatives`. Given an index of known triples it never returns one of them.
+The last two read the scores of a model, which they have to be given (:class:`~kgneg.core.handles.ModelAware`).
 
-=========================  ==============================================  ===============================
-class                      candidates                                      use it for
-=========================  ==============================================  ===============================
-:class:`UniformCorruptor`  any entity                                      the baseline to beat
-:class:`TypedCorruptor`    domain and range of the relation                hard negatives without any text
-:class:`LemonCorruptor`    text clusters near the kept or replaced entity  hard negatives from texts
-:class:`GivenCorruptor`    a table of negatives                            negatives that people verified
-:class:`MixtureCorruptor`  others, in fixed shares                         hard negatives among easy ones
-=========================  ==============================================  ===============================
+===========================  ==============================================  =========================================
+class                        candidates                                      use it for
+===========================  ==============================================  =========================================
+:class:`UniformCorruptor`    any entity                                      the baseline to beat
+:class:`TypedCorruptor`      domain and range of the relation                hard negatives without any text
+:class:`LemonCorruptor`      text clusters near the kept or replaced entity  hard negatives from texts
+:class:`GivenCorruptor`      a table of negatives                            negatives that people verified
+:class:`MixtureCorruptor`    others, in fixed shares                         hard negatives among easy ones
+:class:`DynamicCorruptor`    the best of some random entities, by the model  negatives that stay hard
+:class:`NSCachingCorruptor`  a cache per pair that follows the model         hard negatives that the sampler remembers
+===========================  ==============================================  =========================================
 """
 
 from __future__ import annotations
@@ -19,19 +22,23 @@ from __future__ import annotations
 from class_resolver import ClassResolver
 
 from kgneg.core.corruption import Corruptor
+from kgneg.samplers.dynamic import DynamicCorruptor
 from kgneg.samplers.given import GivenCorruptor
 from kgneg.samplers.lemon import LemonCorruptor
 from kgneg.samplers.lemon_pools import LemonPools, LemonSettings, build_lemon_pools
 from kgneg.samplers.mixture import MixtureCorruptor
+from kgneg.samplers.nscaching import NSCachingCorruptor
 from kgneg.samplers.typed import TypedCorruptor, pools_from_types
 from kgneg.samplers.uniform import UniformCorruptor
 
 __all__ = [
+    "DynamicCorruptor",
     "GivenCorruptor",
     "LemonCorruptor",
     "LemonPools",
     "LemonSettings",
     "MixtureCorruptor",
+    "NSCachingCorruptor",
     "TypedCorruptor",
     "UniformCorruptor",
     "build_lemon_pools",
@@ -41,7 +48,15 @@ __all__ = [
 
 #: Finds a corruptor class by its name: ``corruptor_resolver.lookup("lemon")``.
 corruptor_resolver: ClassResolver[Corruptor] = ClassResolver(
-    [UniformCorruptor, TypedCorruptor, LemonCorruptor, GivenCorruptor, MixtureCorruptor],
+    [
+        UniformCorruptor,
+        TypedCorruptor,
+        LemonCorruptor,
+        GivenCorruptor,
+        MixtureCorruptor,
+        DynamicCorruptor,
+        NSCachingCorruptor,
+    ],
     base=Corruptor,  # type: ignore[type-abstract]
     default=UniformCorruptor,
 )

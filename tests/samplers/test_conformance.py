@@ -13,15 +13,17 @@ import pytest
 import torch
 
 from kgneg.core.candidates import CandidateIndex
-from kgneg.core.corruption import Corruptor
+from kgneg.core.corruption import Corruptor, Queries
 from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
-from kgneg.core.typing import FloatTensor, LongTensor
+from kgneg.core.typing import FloatTensor, IntTensor, LongTensor
 from kgneg.samplers import (
+    DynamicCorruptor,
     GivenCorruptor,
     LemonCorruptor,
     LemonSettings,
     MixtureCorruptor,
+    NSCachingCorruptor,
     TypedCorruptor,
     UniformCorruptor,
     corruptor_resolver,
@@ -169,6 +171,59 @@ class TestLemonOtherClusters(TestLemonTypedOtherClusters):
     typed = False
 
 
+def plausible(queries: Queries, ids: IntTensor) -> FloatTensor:
+    """Score candidates by a fixed rule that differs from query to query, on any device."""
+    pair = (queries.kept * 31 + queries.relation * 17 + queries.side)[:, None]
+    return torch.sin((pair * 7 + ids.long() * 13).double()).float()
+
+
+class ModelAwareSuite(Suite):
+    settings: ClassVar[Mapping[str, Any]] = {}
+
+    def attach(self, corruptor: Any) -> Any:
+        corruptor.attach(plausible)
+        return corruptor
+
+
+class TestDynamic(ModelAwareSuite):
+    settings: ClassVar[Mapping[str, Any]] = {"pool": 8}
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return self.attach(DynamicCorruptor(**self.settings, **options))
+
+
+class TestDynamicControlled(TestDynamic):
+    policy = "bernoulli"
+    keys = "pair"
+    settings: ClassVar[Mapping[str, Any]] = {
+        "pool": 64,
+        "temperature": 0.5,
+        "skip_top": 2,
+        "ceiling": 0.4,
+        "share": 0.6,
+    }
+
+
+class TestNSCaching(ModelAwareSuite):
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return self.attach(NSCachingCorruptor(triples, **self.settings, **options))
+
+
+class TestNSCachingControlled(TestNSCaching):
+    policy = "alternate"
+    keys = "pair"
+    settings: ClassVar[Mapping[str, Any]] = {
+        "cache": 9,
+        "candidates": 5,
+        "refresh": 3,
+        "skip_top": 2,
+        "ceiling": 0.4,
+        "share": 0.6,
+    }
+
+
 def concrete(base: type) -> Iterator[type]:
     for kind in base.__subclasses__():
         if not inspect.isabstract(kind):
@@ -203,7 +258,7 @@ def test_every_corruptor_is_resolvable_and_covered() -> None:
     assert covered == shipped
 
 
-@pytest.mark.parametrize("name", ["uniform", "typed", "lemon", "given", "mixture"])
+@pytest.mark.parametrize("name", ["uniform", "typed", "lemon", "given", "mixture", "dynamic", "nscaching"])
 def test_resolver_finds_names(name: str) -> None:
     assert corruptor_resolver.lookup(name).__name__.lower() == f"{name}corruptor"
 
@@ -217,6 +272,8 @@ def test_unknown_arguments_are_refused() -> None:
         lambda **more: TypedCorruptor(pools, **sizes, **more),
         lambda **more: GivenCorruptor(torch.tensor([[0, 0, 1]]), **sizes, **more),
         lambda **more: LemonCorruptor.from_vectors(torch.eye(6), lemon.settings, **sizes, **more),
+        lambda **more: DynamicCorruptor(**sizes, **more),
+        lambda **more: NSCachingCorruptor(torch.tensor([[0, 0, 1]]), **sizes, **more),
         lambda **more: MixtureCorruptor([(UniformCorruptor(**sizes), 1.0)], **sizes, **more),
     ):
         make()

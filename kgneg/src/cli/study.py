@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["study_command"]
 
+#: Options that are settings of the same name.
+_SETTINGS = (
+    *("dataset", "train", "valid", "test", "texts", "encoder", "missing_text"),
+    *("trials", "epochs", "optimizer", "training_loop", "search", "startup", "pruner", "prune_every"),
+    *("seed", "max_failures", "eval_batch_size", "device"),
+)
+
 
 @click.command("study")
 @click.option(
@@ -46,12 +53,14 @@ __all__ = ["study_command"]
 @click.option("--optimizer", default="adam", show_default=True, help="An optimiser of PyKEEN.")
 @click.option("--training-loop", default="slcwa", show_default=True, help="PyKEEN's loop, or one derived from it.")
 @click.option("--search", default="tpe", show_default=True, help="How to propose: tpe, which learns, or random.")
-@click.option("--startup", type=int, default=10, show_default=True, help="Trials at random, never pruned, to begin with.")
+@click.option(
+    "--startup", type=int, default=10, show_default=True, help="Trials at random, never pruned, to begin with."
+)
 @click.option("--pruner", default="median", show_default=True, help="Who is given up: median, hyperband, none.")
 @click.option("--prune-every", type=int, default=10, show_default=True, help="Epochs between two looks at the score.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that share the work.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads of each worker.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the work.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each worker.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Begin no trial after this time.")
 @click.option("--max-failures", type=int, help="Trials that may fail by themselves.  [default: as many as --trials]")
 @click.option("--eval-batch-size", type=int, default=256, show_default=True, help="Triples that are ranked at once.")
@@ -128,9 +137,6 @@ def _run(address: str, name: str | None, folder: Path, options: Mapping[str, Any
     from kgneg.compare import UnknownNameError
     from kgneg.studies import StudySettings, run_study
 
-    shared = ("dataset", "train", "valid", "test", "trials", "epochs", "optimizer", "training_loop", "search", "startup")
-    shared += ("pruner", "prune_every", "seed", "max_failures", "eval_batch_size", "device")
-    shared += ("texts", "encoder", "missing_text")
     with usage_errors():
         fixed, ranges = _space(options["space"], options["fixes"], options["ranges"])
         settings = StudySettings(
@@ -139,7 +145,7 @@ def _run(address: str, name: str | None, folder: Path, options: Mapping[str, Any
             losses=options["losses"],
             fixed=fixed,
             ranges=ranges,
-            **{key: options[key] for key in shared},
+            **{key: options[key] for key in _SETTINGS},
         )
     _check_folder(folder)
     with usage_errors(UnknownNameError):
@@ -156,9 +162,7 @@ def _run(address: str, name: str | None, folder: Path, options: Mapping[str, Any
         )
 
 
-def _space(
-    path: str | None, fixes: tuple[str, ...], ranges: tuple[str, ...]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _space(path: str | None, fixes: tuple[str, ...], ranges: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return fixed values and ranges; the command line wins over the file."""
     from kgneg.core.errors import InvalidInputError
     from kgneg.studies.ranges import parse_fix, parse_range, read_space

@@ -21,7 +21,7 @@ from kgneg.core.validation import validate_count
 
 __all__ = ["assign_shards", "encode_shards", "read_vectors"]
 
-_resident = MemoryCache(1)  # the encoder of this worker process, so that a model is loaded once and not once per shard
+_resident = MemoryCache(1)  # the encoder of a worker process, so that a model is loaded once and not once per shard
 
 
 def _column(table: Any, name: str) -> Any:
@@ -66,13 +66,16 @@ class _Encode:
         self.name = str(getattr(encoder, "fingerprint", ""))
         self.fingerprint = content_key("encode", self.name, column, target)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.encoder = _resident.get(self.name, lambda: state["encoder"])
+
     def __call__(self, table: Any) -> Any:
         import pyarrow as pa
 
-        encoder = _resident.get(self.name, lambda: self.encoder)
         texts = _column(table, self.column).to_pylist()
         # an empty shard still says how long the vectors are
-        vectors = encode_texts(texts or [""], _Plain(encoder), progress=False)[: len(texts) or 0]
+        vectors = encode_texts(texts or [""], _Plain(self.encoder), progress=False)[: len(texts)]
         flat = pa.array(vectors.contiguous().view(-1).numpy(), type=pa.float32())
         lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         return _without(table, self.column, self.target).append_column(self.target, lists)

@@ -4,7 +4,7 @@
 
     from kgneg.studies import StudySettings, run_study
 
-    settings = StudySettings(dataset="umls", samplers=("basic", "lemon"), models=("transe", "distmult"), losses=("nssa",))
+    settings = StudySettings(dataset="umls", samplers=("basic", "lemon"), models=("transe",), losses=("nssa",))
     result = run_study(settings, "study.log", workers=2)   # a second call goes on where the first one stopped
     result.write("out")                                    # report.html, trials.csv, results.json, best.json
 

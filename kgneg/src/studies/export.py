@@ -88,7 +88,7 @@ def _settings(result: StudyResult) -> StudySettings:
 
 def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options in which files are named from the root."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in options.items():
         if isinstance(value, Mapping):
             found[name] = _absolute(value)

@@ -66,7 +66,7 @@ def pipeline_arguments(settings: StudySettings, configuration: Configuration, se
         "optimizer_kwargs": dict(configuration.optimizer_kwargs),
         "training_loop": settings.training_loop,
         # PyKEEN would otherwise construct the sampler a second time, and draw random numbers on the way
-        "training_loop_kwargs": {"automatic_memory_optimization": False},
+        "training_loop_kwargs": {**configuration.training_loop_kwargs, "automatic_memory_optimization": False},
         "negative_sampler": configuration.sampler,
         "negative_sampler_kwargs": dict(configuration.sampler_kwargs),
         "training_kwargs": {
@@ -162,7 +162,7 @@ def _watcher(settings: StudySettings, data: CompareData, trial: optuna.Trial, on
 
     class Watcher(TrainingCallback):  # type: ignore[misc,unused-ignore]
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
             self.begin, self.judging, self.seconds = time.perf_counter(), 0.0, 0.0
             self.epochs, self.score = 0, math.nan
             self.metrics: dict[str, float] = {}

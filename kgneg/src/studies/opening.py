@@ -162,9 +162,10 @@ def _data(settings: StudySettings, data: CompareData | KnowledgeGraph | None) ->
 
 def _agree(study: optuna.Study, address: StorageAddress, definition: Mapping[str, Any], accept_versions: bool) -> None:
     """Refuse to go on with a study that was begun with other settings."""
+    begun = bool(study.get_trials(deepcopy=False))  # first, as another process may begin the study just now
     kept = study.user_attrs.get(_ATTRIBUTE)
     if kept is None:
-        if study.get_trials(deepcopy=False):
+        if begun:
             raise InvalidInputError(
                 f"the study {study.study_name!r} in {address} is not one of kgneg; give another name"
             )

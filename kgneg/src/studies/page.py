@@ -24,7 +24,7 @@ _CAPTIONS = {
     ),
     "pareto": (
         "Score against seconds of training, without ranking. No trial on the line is beaten in both. Seconds depend on "
-        "the machine and on what else it did; the first trial of a sampler may pay for texts that later ones find ready.",
+        "the machine and on what else it did; the first trial of a sampler may pay for texts that later ones reuse.",
         "Validation MRR against seconds of training, with the front of the best trials",
     ),
     "importance": (
@@ -83,8 +83,8 @@ def _lead(result: StudyResult) -> str:
     if best is None:
         return f"{counted}; none is complete, so there is no best configuration."
     text = (
-        f"{counted}. The best, trial {best['number']}, trained {best['model']} with {best['sampler']} negatives and the "
-        f"loss {best['loss']}, and reached a mean reciprocal rank (MRR) of {best['value']:.4f} on the validation triples"
+        f"{counted}. The best, trial {best['number']}, trained {best['model']} with {best['sampler']} negatives and "
+        f"the loss {best['loss']}; its mean reciprocal rank (MRR) is {best['value']:.4f} on the validation triples"
     )
     if best["test"]:
         text += f" and {best['test']['mrr']:.4f} on the test triples"

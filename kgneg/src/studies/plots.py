@@ -48,7 +48,7 @@ def _draw(name: str, height: float, paint: Callable[[Axes], None], *, legend: bo
     with _style():
         figure, axes = _figure(height)
         paint(axes)
-        if legend:
+        if legend and axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", ncols=4)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
@@ -99,7 +99,8 @@ def draw_history(result: StudyResult) -> Drawing | None:
         from matplotlib.ticker import MaxNLocator
 
         _dots(axes, result, lambda trial: trial["number"])
-        steps, best = [], []
+        steps: list[int] = []
+        best: list[float] = []
         for trial in result.complete:
             steps.append(trial["number"])
             best.append(max([trial["value"], *best[-1:]]))
@@ -124,13 +125,14 @@ def draw_importance(result: StudyResult) -> Drawing | None:
     shares = sorted(result.importance.items(), key=lambda one: -one[1])[:_MOST]
 
     def paint(axes: Axes) -> None:
-        axes.barh(range(len(shares)), [share for _, share in shares], color=_COLOURS[0], height=0.62)
+        axes.barh(range(len(shares)), [share for _, share in shares], color=_COLOURS[0], height=0.62, zorder=2)
         for place, (_, share) in enumerate(shares):
             axes.text(share, place, f" {share:.2f}", va="center", ha="left")
         axes.set_yticks(range(len(shares)), labels=[name for name, _ in shares])
         axes.set_ylim(len(shares) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
+        axes.set_axisbelow(True)
         axes.set_xlabel("importance (all together: 1)")
         axes.margins(x=0.1)
         axes.set_xlim(left=0)
@@ -163,6 +165,7 @@ def draw_front(result: StudyResult) -> Drawing | None:
         )
         if min(times) > 0 and max(times) > 10 * min(times):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")  # the style spells no formulas
         axes.grid(axis="both")
         axes.set_xlabel("seconds of training")
         axes.set_ylabel("validation MRR")

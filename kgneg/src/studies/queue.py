@@ -19,8 +19,8 @@ __all__ = ["GONE", "INTERRUPTED", "PROGRAM", "SURPLUS", "TRIAL", "Beat", "TrialQ
 
 logger = logging.getLogger(__name__)
 
-#: Why a trial failed: its worker is gone, its worker was asked to stop, an error of the program, a place that was taken,
-#: or by itself.
+#: Why a trial failed: its worker is gone, its worker was asked to stop, an error of the program, a place that was
+#: taken, or by itself.
 GONE, INTERRUPTED, PROGRAM, SURPLUS, TRIAL = "worker gone", "interrupted", "program error", "surplus", "trial failed"
 _AGAIN = (GONE, INTERRUPTED)
 #: How long a worker elsewhere may be silent, in seconds, and how often it says something.
@@ -32,10 +32,10 @@ _LONG = 10  # times the silence: too old at first sight, if the clocks are right
 class TrialQueue:
     """The places of a study, ``0`` to ``places - 1``, each of which gets one finished trial.
 
-    A place is filled by a waiting trial. Taking a waiting trial is atomic in every storage of Optuna. Several workers may
-    fill the same place at the same time; then only the trial with the lowest number runs, and the others fail as
-    surplus, which is decided after the trial was taken, when all lower numbers are known. If a trial fails, its place is
-    filled again; if it failed because its worker was killed or stopped, then with the same parameters and seed, once.
+    A place is filled by a waiting trial. Taking a waiting trial is atomic in every storage of Optuna. Several workers
+    may fill the same place at the same time; then only the trial with the lowest number runs, and the others fail as
+    surplus, which is decided after the trial was taken, when all lower numbers are known. If a trial fails, its place
+    is filled again; if its worker was killed or stopped, then with the same parameters and seed, once.
 
     :param study: the study
     :param storage: its storage

@@ -36,10 +36,10 @@ class StudyResult:
     :param settings: its settings
     :param definition: what all of its trials have in common: search space, seed, triples, versions
     :param dataset: name, sizes and fingerprint of the triples
-    :param trials: one entry per trial, by number: ``number``, ``state`` (``complete``, ``pruned``, ``fail``, ``running``,
-        ``waiting``), ``value`` (the mean reciprocal rank on the validation triples), ``params``, ``configuration``,
-        ``intermediate`` (values by epoch), ``failure``, ``validation`` and ``test`` (metrics), ``seconds`` of training,
-        and others; ``None`` where unknown
+    :param trials: one entry per trial, by number: ``number``, ``state`` (``complete``, ``pruned``, ``fail``,
+        ``running``, ``waiting``), ``value`` (the mean reciprocal rank on the validation triples), ``params``,
+        ``configuration``, ``intermediate`` (values by epoch), ``failure``, ``validation`` and ``test`` (metrics),
+        ``seconds`` of training, and others; ``None`` where unknown
     :param importance: the share of each parameter in the differences between finished trials, or the reason why it is
         not known
     :param problems: what went wrong while it was run, besides trials
@@ -162,7 +162,7 @@ class StudyResult:
         return Table(("state", "trials"), tuple((name, str(states[name])) for name in order if name in states))
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write ``results.json``, ``trials.csv``, ``report.html``, the figures, and ``best.json`` if there is a best one.
+        """Write ``results.json``, ``trials.csv``, ``report.html``, figures, and ``best.json`` if a trial is complete.
 
         Each file appears whole or not at all.
 
@@ -202,6 +202,8 @@ def _entry(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     failed = failure if trial.state.name == "FAIL" else None
     configuration = attributes.get("configuration") or {}
     value = trial.values[0] if trial.values else None
+    if value is None and trial.state.name == "PRUNED" and trial.intermediate_values:
+        value = trial.intermediate_values[max(trial.intermediate_values)]
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),

@@ -19,6 +19,14 @@ __all__ = ["Configuration", "Part", "SearchSpace", "build_space"]
 
 _SAMPLER = frozenset({"mapped_triples", "num_entities", "num_relations"})
 _MODEL = frozenset({"triples_factory", "loss", "loss_kwargs", "random_seed"})
+#: Arguments of training loops that PyKEEN passes, or that belong to the study.
+_LOOP = frozenset(
+    {
+        *("model", "triples_factory", "optimizer", "optimizer_kwargs", "lr_scheduler", "lr_scheduler_kwargs"),
+        *("negative_sampler", "negative_sampler_kwargs", "automatic_memory_optimization", "mode"),
+        *("result_tracker", "result_tracker_kwargs"),
+    }
+)
 #: What can be set of the training; the rest belongs to the study.
 _TRAINING = ("batch_size", "label_smoothing", "gradient_clipping_max_norm", "gradient_clipping_max_abs_value")
 #: short names -> names
@@ -38,6 +46,7 @@ class Configuration:
     loss_kwargs: Mapping[str, Any]
     optimizer: str
     optimizer_kwargs: Mapping[str, Any]
+    training_loop_kwargs: Mapping[str, Any]
     training_kwargs: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +69,7 @@ class Part:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     ranges: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
-    def suggest(self, trial: optuna.trial.BaseTrial, prefix: str) -> dict[str, Any]:
+    def suggest(self, trial: optuna.Trial, prefix: str) -> dict[str, Any]:
         """Return all arguments for a trial.
 
         :param trial: the trial
@@ -95,7 +104,7 @@ class SearchSpace:
     optimizer: str
     parts: Mapping[str, Part]
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Configuration:
+    def suggest(self, trial: optuna.Trial) -> Configuration:
         """Choose a configuration.
 
         :param trial: the trial that is asked
@@ -113,6 +122,7 @@ class SearchSpace:
             loss_kwargs=self.parts[loss].suggest(trial, loss),
             optimizer=self.optimizer,
             optimizer_kwargs=self.parts["optimizer"].suggest(trial, "optimizer"),
+            training_loop_kwargs=self.parts["training_loop"].suggest(trial, "training_loop"),
             training_kwargs=self.parts["training"].suggest(trial, "training"),
         )
 
@@ -135,7 +145,7 @@ class SearchSpace:
         return choices + sum(len(part.ranges) for part in self.parts.values())
 
 
-def _one_of(trial: optuna.trial.BaseTrial, name: str, choices: tuple[str, ...]) -> str:
+def _one_of(trial: optuna.Trial, name: str, choices: tuple[str, ...]) -> str:
     """Return the only choice, or what the trial suggests."""
     if len(choices) == 1:
         return choices[0]
@@ -155,8 +165,9 @@ def build_space(
     """Put together the search space from ``hpo_default`` and what the user wants otherwise.
 
     A name in ``fixed`` and ``ranges`` is that of a parameter (``lemon.n_clusters``), of an argument of all samplers,
-    models or losses that have it (``sampler.num_negs_per_pos``, ``model.embedding_dim``, ``loss.margin``), or ``lr`` or
-    ``batch_size``. The more special name wins.
+    models or losses that have it (``sampler.num_negs_per_pos``, ``model.embedding_dim``, ``loss.margin``), of the
+    optimiser, the training or the loop (``optimizer.lr``, ``training.batch_size``, ``training_loop.updates``), or the
+    short name ``lr`` or ``batch_size``. The more special name wins.
 
     :param samplers: samplers with their options; options are fixed
     :param models: names of models
@@ -167,8 +178,7 @@ def build_space(
     :param ranges: ranges by name, see :func:`~kgneg.studies.ranges.check_range`
     :returns: the space
     :raises UnknownNameError: if a name is not known
-    :raises InvalidInputError: if a range is none, a name repeats, something is both fixed and searched, or a loss
-        cannot be used
+    :raises InvalidInputError: if a range is none, a name repeats, or something is both fixed and searched
 
     >>> space = build_space([SamplerChoice("basic")], ["transe"], ["nssa"], fixed={"lr": 0.01})
     >>> sorted(space.parts["nssa"].ranges)
@@ -187,14 +197,14 @@ def build_space(
         for name in dict.fromkeys(own.values()):
             _add(parts, *_loss_part(name))
     optimizer = _add_optimizer(parts, optimizer)
-    parts["training"] = _training_part(training_loop)
+    _add_training(parts, training_loop)
     _override(parts, fixed or {}, ranges or {})
     return SearchSpace(names["sampler"], names["model"], names["loss"], own, optimizer, parts)
 
 
 def _add(parts: dict[str, Part], name: str, part: Part) -> str:
     """Add a part, whose name must be new."""
-    if name in parts or name in (*_GROUPS, "optimizer", "training"):
+    if name in parts or name in (*_GROUPS, "optimizer", "training", "training_loop"):
         other = parts[name].kind if name in parts else "parameter"
         hint = "give each once, with ranges where it should vary" if other == part.kind else "rename one"
         raise InvalidInputError(f"the {part.kind} {name!r} has the name of another {other}: {hint}")
@@ -246,12 +256,8 @@ def _name_of_loss(loss: Any) -> str:
 
 
 def _loss_part(text: str) -> tuple[str, Part]:
-    from pykeen.losses import Loss
-
     loss = find_loss(text)
     name, known = _name_of_loss(loss), _arguments(loss)
-    if loss.process_slcwa_scores is Loss.process_slcwa_scores:
-        raise InvalidInputError(f"the loss {text!r} cannot be trained with sampled negatives")
     return name, Part("loss", known, {}, _default_ranges(name, loss, known))
 
 
@@ -267,7 +273,7 @@ def _add_optimizer(parts: dict[str, Part], text: str) -> str:
     return str(optimizer_resolver.normalize_cls(optimizer))
 
 
-def _training_part(text: str) -> Part:
+def _add_training(parts: dict[str, Part], text: str) -> None:
     from pykeen.training import SLCWATrainingLoop, training_loop_resolver
 
     import kgneg.integrations.pykeen  # noqa: F401  # registers what is ours
@@ -277,7 +283,8 @@ def _training_part(text: str) -> Part:
         raise unknown_name("training loop", text, training_loop_resolver.lookup_dict)
     if not issubclass(loop, SLCWATrainingLoop):
         raise InvalidInputError(f"the training loop {text!r} draws no negatives; use slcwa or one derived from it")
-    return Part("training", _TRAINING, {}, _default_ranges("training", loop, ("batch_size",)))
+    parts["training_loop"] = Part("training_loop", _arguments(loop, _LOOP))
+    parts["training"] = Part("training", _TRAINING, {}, _default_ranges("training", loop, ("batch_size",)))
 
 
 def _override(parts: dict[str, Part], fixed: Mapping[str, Any], ranges: Mapping[str, Any]) -> None:

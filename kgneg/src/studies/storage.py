@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,10 @@ def _journal(address: StorageAddress) -> BaseStorage:
     from kgneg.studies.journal import journal_lock
 
     try:
-        Path(address.location).touch()
+        with Path(address.location).open("a+b") as file:  # made, if it is not there
+            file.seek(0)
+            if file.read(1) not in (b"", b"{"):  # Optuna does not mind one wrong line, and would write after it
+                raise ValueError("it does not begin with a brace")
         return JournalStorage(JournalFileBackend(address.location, lock_obj=journal_lock(address.location)))
     except OSError as error:
         raise StorageUnreachableError(f"cannot open {address}: {error}") from error
@@ -162,7 +166,10 @@ def _database(address: StorageAddress) -> BaseStorage:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for remaining in reversed(range(_TRIES)):
         try:
-            return get_storage(RDBStorage(address.location, engine_kwargs=options))
+            backend = RDBStorage(address.location, engine_kwargs=options)
+            storage = get_storage(backend)
+            weakref.finalize(storage, backend.engine.dispose)  # a server has few connections, and Optuna keeps them
+            return storage
         except ImportError as error:
             raise MissingExtraError(
                 f"the driver for {address} is not installed: pip install 'kgneg[postgres]'"
@@ -177,8 +184,8 @@ def _database(address: StorageAddress) -> BaseStorage:
 
 def _grpc(address: StorageAddress) -> BaseStorage:
     try:
-        import grpc
-        from google import protobuf  # noqa: F401
+        import grpc  # type: ignore[import-untyped,unused-ignore]
+        from google import protobuf  # type: ignore[import-untyped,unused-ignore]  # noqa: F401
         from optuna.storages import GrpcStorageProxy
     except ImportError as error:
         raise MissingExtraError("gRPC is not installed: pip install 'kgneg[grpc]'") from error

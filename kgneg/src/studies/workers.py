@@ -57,4 +57,4 @@ def is_gone(worker: Mapping[str, Any]) -> bool | None:
         return None
     if worker.get("started") is None or here["started"] is None:
         return None
-    return _started(int(worker["pid"])) != worker["started"]
+    return bool(_started(int(worker["pid"])) != worker["started"])

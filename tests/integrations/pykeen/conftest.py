@@ -15,7 +15,13 @@ import torch
 from pykeen.datasets import UMLS, Nations
 from pykeen.triples import TriplesFactory
 
-from kgneg.integrations.pykeen import GivenNegativeSampler, KgnegNegativeSampler, LemonNegativeSampler
+from kgneg.core.queries import Queries
+from kgneg.integrations.pykeen import (
+    GivenNegativeSampler,
+    KgnegNegativeSampler,
+    LemonNegativeSampler,
+    ModelAwareNegativeSampler,
+)
 from kgneg.integrations.pykeen import base as pykeen_base
 
 Make = Callable[..., KgnegNegativeSampler]
@@ -97,17 +103,38 @@ def kwargs_of(given_for: Callable[[TriplesFactory], Path]) -> Callable[..., dict
     return find
 
 
+def plausible(queries: Queries, ids: torch.Tensor) -> torch.Tensor:
+    """Score candidates by a fixed rule that differs from query to query."""
+    pair = (queries.kept * 31 + queries.relation * 17 + queries.side)[:, None]
+    return torch.sin((pair * 7 + ids.long() * 13).double()).float()
+
+
 @pytest.fixture
-def make(kwargs_of: Callable[..., dict[str, Any]]) -> Make:
-    """Construct a sampler as PyKEEN does."""
+def ready() -> Callable[[KgnegNegativeSampler], KgnegNegativeSampler]:
+    """Give a sampler that looks at a model something to look at."""
+
+    def attach(sampler: KgnegNegativeSampler) -> KgnegNegativeSampler:
+        if isinstance(sampler, ModelAwareNegativeSampler):
+            sampler.attach_model(plausible)
+        return sampler
+
+    return attach
+
+
+@pytest.fixture
+def make(
+    kwargs_of: Callable[..., dict[str, Any]], ready: Callable[[KgnegNegativeSampler], KgnegNegativeSampler]
+) -> Make:
+    """Construct a sampler as PyKEEN does; what it may look at is a fixed rule."""
 
     def construct(sampler: type[KgnegNegativeSampler], factory: TriplesFactory, **kwargs: Any) -> KgnegNegativeSampler:
-        return sampler(
+        built = sampler(
             mapped_triples=factory._add_inverse_triples_if_necessary(factory.mapped_triples),
             num_entities=factory.num_entities,
             num_relations=factory.num_relations,
             **(kwargs_of(sampler, factory) | kwargs),
         )
+        return ready(built)
 
     return construct
 

@@ -308,12 +308,16 @@ def test_batches_differ_from_each_other(sampler: type[KgnegNegativeSampler], uml
     ids=["deepcopy", "pickle"],
 )
 def test_copies_continue_where_the_original_stands(
-    sampler: type[KgnegNegativeSampler], umls: UMLS, make: Make, clone: Callable[[object], KgnegNegativeSampler]
+    sampler: type[KgnegNegativeSampler],
+    umls: UMLS,
+    make: Make,
+    ready: Callable[[KgnegNegativeSampler], KgnegNegativeSampler],
+    clone: Callable[[object], KgnegNegativeSampler],
 ) -> None:
     positives = umls.training.mapped_triples[:100]
     built = make(sampler, umls.training, num_negs_per_pos=5, filterer="exact", seed=3)
     built.corrupt_batch(positives)
-    twin = clone(built)
+    twin = ready(clone(built))
     (mine, my_mask), (theirs, their_mask) = built.sample(positives), twin.sample(positives)
     assert torch.equal(mine, theirs)
     assert torch.equal(my_mask, their_mask)

@@ -15,9 +15,11 @@ from pykeen.datasets import Nations
 from pykeen.hpo import hpo_pipeline
 from pykeen.hpo.hpo import ExtraKeysError, HpoPipelineResult
 
-from kgneg.integrations.pykeen import SAMPLERS, KgnegNegativeSampler
+from kgneg.integrations.pykeen import SAMPLERS, KgnegNegativeSampler, ModelAwareNegativeSampler
 
-every_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.display_name)
+#: those that work in PyKEEN's own loop, which is the only one that its studies give a negative sampler
+HERE = [sampler for sampler in SAMPLERS if not issubclass(sampler, ModelAwareNegativeSampler)]
+every_sampler = pytest.mark.parametrize("sampler", HERE, ids=lambda sampler: sampler.display_name)
 PREFIX = "negative_sampler."
 
 SIDES = {"type": "categorical", "choices": ["head", "tail", "alternate"]}

@@ -18,6 +18,7 @@ from kgneg.integrations.pykeen import (
     SAMPLERS,
     KgnegNegativeSampler,
     LemonNegativeSampler,
+    ModelAwareNegativeSampler,
     TypedNegativeSampler,
 )
 
@@ -40,17 +41,23 @@ def run(dataset: Any, **kwargs: Any) -> PipelineResult:
     return pipeline(dataset=dataset, **(settings | kwargs))
 
 
+def loop_of(sampler: type[KgnegNegativeSampler]) -> str:
+    """PyKEEN's own loop, unless the sampler looks at the model."""
+    return "kgneg" if issubclass(sampler, ModelAwareNegativeSampler) else "slcwa"
+
+
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     """Record the class of the sampler for every batch that is drawn."""
     seen: list[type] = []
-    original = KgnegNegativeSampler.corrupt_batch
+    for name in ("corrupt_batch", "draw"):
+        original = getattr(KgnegNegativeSampler, name)
 
-    def record(self: KgnegNegativeSampler, positive_batch: torch.Tensor) -> torch.Tensor:
-        seen.append(type(self))
-        return original(self, positive_batch)
+        def record(self: KgnegNegativeSampler, *args: Any, _original: Any = original, **kwargs: Any) -> Any:
+            seen.append(type(self))
+            return _original(self, *args, **kwargs)
 
-    monkeypatch.setattr(KgnegNegativeSampler, "corrupt_batch", record)
+        monkeypatch.setattr(KgnegNegativeSampler, name, record)
     return seen
 
 
@@ -64,6 +71,7 @@ def test_same_seed_same_losses(
 ) -> None:
     dataset = Nations(create_inverse_triples=inverse)
     own = {
+        "training_loop": loop_of(sampler),
         "negative_sampler": sampler.display_name,
         "negative_sampler_kwargs": {"num_negs_per_pos": 3, **kwargs_of(sampler, dataset.training)},
     }

@@ -63,7 +63,7 @@ class RowOptimizer(Optimizer):
                 elif id(parameter) in self._projections:
                     whole.append(parameter)
         try:
-            loss: float | None = super().step(closure)  # type: ignore[misc, assignment]
+            loss: float | None = super().step(closure)
         finally:
             for _, parameter, gradient in rowwise:
                 parameter.grad = gradient

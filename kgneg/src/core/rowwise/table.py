@@ -16,17 +16,17 @@ __all__ = ["Contribution", "RowTable"]
 
 
 class Contribution(NamedTuple):
-    """A part of a gradient, held as factors: ``gradient[ids[i]] += weights[i] * source[index[i]]``.
+    """A part of a gradient, held as factors: ``gradient[ids[i]] += weights[i] * source[picked[i]]``.
 
     :param ids: shape: ``(n,)``, int64, rows of the table, in any order and with repetitions
     :param source: shape: ``(k, d)``, vectors
-    :param index: shape: ``(n,)``, int64, rows of ``source``; ``None`` means ``0, 1, ..., n - 1``
+    :param picked: shape: ``(n,)``, int64, rows of ``source``; ``None`` means ``0, 1, ..., n - 1``
     :param weights: shape: ``(n,)``; ``None`` means 1
     """
 
     ids: LongTensor
     source: FloatTensor
-    index: LongTensor | None = None
+    picked: LongTensor | None = None
     weights: FloatTensor | None = None
 
 
@@ -187,13 +187,13 @@ class RowTable:
     def _joined(self, parts: list[Contribution]) -> tuple[FloatTensor, LongTensor | None, FloatTensor | None]:
         """Return one source, and index and weights into it, for all parts; no copy of the workspace is made."""
         if len(parts) == 1:
-            return parts[0].source, parts[0].index, parts[0].weights
+            return parts[0].source, parts[0].picked, parts[0].weights
         starts, source = self._stacked([part.source for part in parts])
         index = torch.cat(
             [
                 torch.arange(start, start + len(part.ids), device=part.ids.device)
-                if part.index is None
-                else part.index + start
+                if part.picked is None
+                else part.picked + start
                 for start, part in zip(starts, parts, strict=True)
             ]
         )

@@ -81,7 +81,7 @@ def when_imported(name: str, action: Callable[[], None]) -> None:
     elif name in sys.modules and sys.modules[name].__spec__ is not None:
         spec = sys.modules[name].__spec__
         spec.__dict__["action"] = action
-        spec.__class__ = _WatchedSpec  # type: ignore[assignment]
+        spec.__class__ = _WatchedSpec
     elif any(_half_made(module) for module in list(sys.modules)):
         # while PyKEEN is importing its own modules, importing one of them may fail; outside, it cannot
         sys.meta_path.insert(0, _Finder(name, action))

@@ -34,7 +34,7 @@ def listed_hooks(model: Model) -> Iterator[None]:
     kind = type(model)
     names = []
     if isinstance(model, ERModel) and kind.post_parameter_update is _NewAbstractModel.post_parameter_update:
-        updated = [
+        updated: list[Any] = [
             module
             for module in model.modules()
             if module is not model and hasattr(module, "post_parameter_update") and not _is_idle(module)
@@ -44,7 +44,7 @@ def listed_hooks(model: Model) -> Iterator[None]:
             for module in updated:
                 module.post_parameter_update()
 
-        model.post_parameter_update = post_parameter_update
+        vars(model)["post_parameter_update"] = post_parameter_update
         names.append("post_parameter_update")
     if isinstance(model, ERModel) and kind.collect_regularization_term is _NewAbstractModel.collect_regularization_term:
         regularizers = [
@@ -56,7 +56,7 @@ def listed_hooks(model: Model) -> Iterator[None]:
         def collect_regularization_term() -> Any:
             return sum(regularizer.pop_regularization_term() for regularizer in regularizers)
 
-        model.collect_regularization_term = collect_regularization_term
+        vars(model)["collect_regularization_term"] = collect_regularization_term
         names.append("collect_regularization_term")
     try:
         yield

@@ -99,7 +99,7 @@ class EpochBatches:
         """
         generator = torch.Generator().manual_seed(seed)
         ids = torch.randperm(len(self.triples), generator=generator).to(self.device)
-        batches = list(ids.split(self.batch_size))
+        batches = list(torch.split(ids, self.batch_size))
         if self.drop_last and batches and len(batches[-1]) < self.batch_size:
             batches.pop()
         return batches

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -187,7 +186,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         self,
         triples_factory: CoreTriplesFactory,
         *,
-        sampler: str | None,
+        sampler: Any,
         batch_size: int,
         drop_last: bool,
         num_workers: int = 0,
@@ -214,6 +213,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             if self._sampler_state is not None:
                 load_sampler_state(negative_sampler, self._sampler_state)
                 self._sampler_state = None
+        weighter: Any = self.loss_weighter
         return EpochBatches(
             triples,
             negative_sampler,
@@ -222,7 +222,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             device=self.model.device,
             num_workers=num_workers or 0,
             shared=self.shared,
-            loss_weighter=loss_weighter_resolver.make_safe(self.loss_weighter, self.loss_weighter_kwargs),
+            loss_weighter=loss_weighter_resolver.make_safe(weighter, self.loss_weighter_kwargs),
         )
 
     # One epoch
@@ -262,8 +262,9 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             total = world_size() * mean_over_ranks(total)
         self._check_finite(torch.tensor(total))
         self.optimizer.zero_grad()
-        self._free_graph_and_cache()
-        return total / number
+        self._free_graph_and_cache()  # type: ignore[no-untyped-call]
+        mean: float = total / number
+        return mean
 
     def _finish_gradients(self) -> None:
         """Write what the tables collected, sum it over processes, and clip it."""
@@ -319,7 +320,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
     # One batch
 
     @staticmethod
-    def _get_batch_size(batch: Mapping[str, torch.Tensor]) -> int:
+    def _get_batch_size(batch: Any) -> int:
         return len(batch["positives"])
 
     def _forward_pass(
@@ -343,8 +344,9 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             if share != 1.0:
                 loss = loss * share
         if backward:
-            loss.backward()
-        self.model.post_forward_pass()
+            torch.autograd.backward(loss)
+        model: Any = self.model
+        model.post_forward_pass()
         # reading the number would make the host wait for the device
         return loss.item() if on_cpu else loss.detach()
 

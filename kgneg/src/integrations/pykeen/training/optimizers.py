@@ -31,7 +31,7 @@ def rowwise(optimizer: Optimizer) -> Optimizer | None:
     variant = _VARIANTS.get(type(optimizer))
     if variant is None:
         return None
-    accepted = set(inspect.signature(variant.__mro__[2].__init__).parameters)
+    accepted = set(inspect.signature(variant.__mro__[2]).parameters)
     options = {name: value for name, value in optimizer.defaults.items() if name in accepted}
     groups = [
         {name: value for name, value in group.items() if name not in options or value != options[name]}

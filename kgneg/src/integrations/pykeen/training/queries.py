@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pykeen.models import ERModel, Model
-from pykeen.nn.modules import ComplExInteraction, DistMultInteraction, Interaction, RotatEInteraction, TransEInteraction
+from pykeen.nn.modules import ComplExInteraction, DistMultInteraction, RotatEInteraction, TransEInteraction
 from pykeen.nn.representation import Embedding
 
 from kgneg.core.rowwise import Combination, Metric
@@ -28,7 +28,7 @@ class QueryForm(NamedTuple):
     metric: Metric
 
 
-def _distance(interaction: Interaction) -> Metric | None:
+def _distance(interaction: Any) -> Metric | None:
     p, power = interaction.p, interaction.power_norm
     if p == 1:
         return Metric.L1
@@ -37,7 +37,7 @@ def _distance(interaction: Interaction) -> Metric | None:
     return None
 
 
-def _comparison(interaction: Interaction) -> tuple[Combination, Metric] | None:
+def _comparison(interaction: Any) -> tuple[Combination, Metric] | None:
     """Return how an interaction makes and compares queries, if it does."""
     kind = type(interaction)
     if kind is DistMultInteraction:
@@ -75,7 +75,8 @@ def query_form(model: Model) -> QueryForm | None:
     if (len(model.entity_representations), len(model.relation_representations)) != (1, 1):
         return None
     found = _comparison(model.interaction)
-    entities, relations = representations
+    entities: Any = representations[0]
+    relations: Any = representations[1]
     if found is None or not all(map(_is_plain, representations)) or not entities._embeddings.weight.requires_grad:
         return None
     return QueryForm(entities, relations, *found)

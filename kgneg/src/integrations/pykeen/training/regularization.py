@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from pykeen.models import ERModel, Model
@@ -23,7 +24,7 @@ from kgneg.integrations.pykeen.training.batch import Sided
 __all__ = ["OutputRegularization"]
 
 
-def _penalties(regularizer: Regularizer, x: FloatTensor) -> FloatTensor:
+def _penalties(regularizer: Any, x: FloatTensor) -> FloatTensor:
     """Return the penalty of each vector, shape ``(k,)``, for ``x`` of shape ``(k, *)``."""
     p, dim = regularizer.p, x.shape[-1]
     if x.is_complex():
@@ -57,7 +58,7 @@ class OutputRegularization:
         self.entities: list[Representation] = []
         self.relations: list[Representation] = []
         #: whether the regularisers can be treated so
-        self.possible = True
+        self.possible: bool = True
         if not isinstance(model, ERModel):
             self.possible = not any(isinstance(module, Regularizer) for module in model.modules())
             return
@@ -73,11 +74,11 @@ class OutputRegularization:
                 self.possible = False  # inside another representation: looked up in ways that are not known here
 
     def _counts(self, representation: Representation) -> bool:
-        regularizer = representation.regularizer
+        regularizer: Any = representation.regularizer
         if regularizer is None or isinstance(regularizer, NoRegularizer):
             return False
         separable = type(regularizer) in (LpRegularizer, PowerSumRegularizer, NormLimitRegularizer)
-        self.possible &= separable and regularizer.dim == -1 and not regularizer.apply_only_once
+        self.possible &= bool(separable and regularizer.dim == -1 and not regularizer.apply_only_once)
         self.possible &= representation.dropout is None
         return True
 
@@ -90,7 +91,7 @@ class OutputRegularization:
 
         :yields: nothing
         """
-        regularizers = [rep.regularizer for rep in (*self.entities, *self.relations)]
+        regularizers: list[Any] = [rep.regularizer for rep in (*self.entities, *self.relations)]
         modes = [regularizer.training for regularizer in regularizers]
         for regularizer in regularizers:
             regularizer.training = False
@@ -166,7 +167,7 @@ class OutputRegularization:
 
     @staticmethod
     def _add(representation: Representation, x: FloatTensor, weights: torch.Tensor) -> None:
-        regularizer = representation.regularizer
+        regularizer: Any = representation.regularizer
         if not regularizer.training or not len(x):
             return
         penalties = _penalties(regularizer, x)

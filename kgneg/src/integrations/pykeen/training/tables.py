@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from pykeen.models import Model
@@ -31,7 +32,7 @@ class RowTables:
         self.tables: dict[Embedding, RowTable] = {}
         for module in model.modules():
             if type(module) is Embedding and module._embeddings.weight.requires_grad:
-                weight = module._embeddings.weight
+                weight: Any = module._embeddings.weight
                 if weight.is_contiguous() and (len(weight) >= minimum or module in keep):
                     self.tables[module] = RowTable(weight)
 
@@ -51,10 +52,10 @@ class RowTables:
         try:
             for embedding, table in self.tables.items():
                 table.discard()
-                embedding._embeddings.forward = table.read
+                vars(embedding._embeddings)["forward"] = table.read
                 if isinstance(optimizer, RowOptimizer) and not self.dense and embedding.constrainer is not None:
                     optimizer.project(table.weight, _constraint(embedding))
-                    embedding.post_parameter_update = _nothing
+                    vars(embedding)["post_parameter_update"] = _nothing
             yield
         finally:
             for embedding, table in self.tables.items():
@@ -78,7 +79,7 @@ class _constraint:  # noqa: N801
     """The constrainer of an embedding, applied to rows of its weight."""
 
     def __init__(self, embedding: Embedding) -> None:
-        self.embedding = embedding
+        self.embedding: Any = embedding
 
     def __call__(self, rows: FloatTensor) -> FloatTensor:
         embedding = self.embedding

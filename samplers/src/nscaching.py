@@ -1,0 +1,192 @@
+"""Caches of hard negatives, kept up to date with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from kgneg.core.corruption import Corruptor, Proposals, Queries
+from kgneg.core.draws import draw_below
+from kgneg.core.errors import InvalidInputError, KeyOverflowError
+from kgneg.core.handles import CandidateScorer, ModelAware
+from kgneg.core.modules import BufferModule
+from kgneg.core.seeding import mix_seeds
+from kgneg.core.typing import HEAD, TAIL, BoolTensor, FloatTensor, IntTensor, LongTensor
+from kgneg.core.validation import validate_count, validate_triples
+from kgneg.samplers.screening import Screen, Slots, choose_highest, excluded, without_repeats
+
+__all__ = ["NSCachingCorruptor"]
+
+_EMPTY = -1
+_SALT = 1812_06410
+
+
+class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
+    """Replace an end by an entity of a cache that follows the model.
+
+    Every pair of a head and a relation, and of a relation and a tail, that occurs in the triples has a cache of
+    entities. When a pair is asked for, its cache is refreshed: its members and some random entities are scored, and the
+    new members are drawn from both without replacement, with probabilities proportional to ``exp(score)``. Negatives
+    are then drawn uniformly from the cache. Other than published, a cache is refreshed before it is drawn from, so that
+    the random entities of the start are never used; and known triples are excluded exactly at every refresh.
+
+    A cache that holds few entities with high scores collects unknown true triples. ``skip_top`` and ``ceiling`` are
+    applied at every refresh. Pairs that do not occur in the triples, and caches that nothing is left for, give uniform
+    entities.
+
+    It needs a model, see :meth:`~kgneg.core.handles.ModelAware.attach`.
+
+    Source: Zhang, Yao, Shao and Chen, NSCaching: Simple and Efficient Negative Sampling for Knowledge Graph Embedding,
+    ICDE 2019, arXiv 1812.06410.
+
+    :param triples: shape: ``(m, 3)``, the training triples
+    :param cache: the number of entities in each cache, 50 as published
+    :param candidates: how many random entities compete for a place in it at each refresh, 50 as published
+    :param refresh: caches are refreshed in every such batch, 1 as published
+    :param skip_top: how many of the best of these are left out
+    :param ceiling: entities are left out whose score exceeds that of the positive by more; where a pair has several
+        positives in a batch, the lowest score counts; ``None``: none
+    :param share: the share of the slots that are drawn from caches; the others are uniform
+    :param max_bytes: refuse to make caches that take more memory, 2 GiB by default
+    :param options: the arguments of :class:`~kgneg.core.corruption.Corruptor`
+    :raises InvalidInputError: if a value is out of range, or the caches are too large
+
+    >>> triples = torch.tensor([[0, 0, 1]])
+    >>> corruptor = NSCachingCorruptor(triples, cache=2, candidates=90, num_entities=9, num_relations=1, seed=0)
+    >>> corruptor.attach(lambda queries, ids: 100.0 * ids)
+    >>> corruptor(triples, 6).entity.unique().tolist()
+    [7, 8]
+    """
+
+    citation: ClassVar[str] = "Zhang et al., ICDE 2019"
+    hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "cache": {"type": int, "low": 10, "high": 100, "log": True},
+        "candidates": {"type": int, "low": 10, "high": 100, "log": True},
+        "skip_top": {"type": int, "low": 0, "high": 8},
+        "share": {"type": float, "low": 0.25, "high": 1.0},
+    }
+    pairs: LongTensor
+    members: IntTensor
+    batches: LongTensor
+
+    def __init__(
+        self,
+        triples: LongTensor,
+        *,
+        cache: int = 50,
+        candidates: int = 50,
+        refresh: int = 1,
+        skip_top: int = 0,
+        ceiling: float | None = None,
+        share: float = 1.0,
+        max_bytes: int = 1 << 31,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        cache = validate_count("cache", cache)
+        self.candidates = validate_count("candidates", candidates)
+        self.refresh = validate_count("refresh", refresh)
+        self.screen = Screen(skip_top=skip_top, ceiling=ceiling, share=share)
+        triples = validate_triples(triples, self.num_entities, self.num_relations).reshape(-1, 3)
+        if 2 * self.num_entities * self.num_relations >= 2**63:
+            raise KeyOverflowError(
+                f"{self.num_entities:,} entities x {self.num_relations:,} relations exceed the pairs that fit 63 bits"
+            )
+        head, relation, tail = triples.unbind(-1)
+        ends = torch.tensor([[HEAD], [TAIL]], device=triples.device)
+        pairs = torch.cat([self._codes(kept, relation, side) for kept, side in ((tail, ends[0]), (head, ends[1]))])
+        pairs = torch.unique(pairs)
+        needed = 4 * len(pairs) * cache + 8 * len(pairs)
+        if needed > validate_count("max_bytes", max_bytes):
+            raise InvalidInputError(
+                f"{len(pairs):,} caches of {cache} entities take {needed:,} bytes, more than max_bytes={max_bytes:,}: "
+                "take smaller caches, or raise max_bytes"
+            )
+        generator = torch.Generator(device=triples.device).manual_seed(mix_seeds(self.generators.seed, _SALT))
+        self.register_buffer("pairs", pairs)
+        #: shape ``(pairs, cache)``: the entities of each cache, then -1
+        self.register_buffer("members", draw_below(self.num_entities, (len(pairs), cache), generator, triples.device))
+        #: how many batches were drawn
+        self.register_buffer("batches", torch.tensor(0))
+
+    def _codes(self, kept: LongTensor, relation: LongTensor, side: LongTensor) -> LongTensor:
+        codes = torch.add(relation, kept, alpha=self.num_relations)
+        return codes - (side == HEAD) * (self.num_entities * self.num_relations)
+
+    def _rows(self, queries: Queries) -> tuple[LongTensor, BoolTensor]:
+        """Return the row of each query's cache, and whether it has one."""
+        codes = self._codes(queries.kept, queries.relation, queries.side)
+        if not len(self.pairs):
+            return torch.zeros_like(codes), torch.zeros_like(codes, dtype=torch.bool)
+        rows = torch.searchsorted(self.pairs, codes).clamp_(max=len(self.pairs) - 1)
+        return rows, self.pairs[rows] == codes
+
+    def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
+        """Propose entities of the caches, after a refresh if it is time for one.
+
+        :param queries: the pairs that need replacements
+        :param n: the number of proposals per query
+        :param generator: the source of randomness
+        :returns: ids and hits of shape ``(q, n)``; no hit where a cache is empty
+        :raises InvalidInputError: if there is no model
+        """
+        scorer = self.scorer
+        slots = Slots(queries, n)
+        rows, found = self._rows(slots.groups)
+        if len(rows):
+            if int(self.batches) % self.refresh == 0:
+                chosen = found.nonzero().squeeze(-1)
+                self._refresh(scorer, slots.groups[chosen], rows[chosen], generator)
+            self.batches += 1
+        hard = slots.hard(self.screen.share, generator)
+        size = self.members.shape[-1]
+        filled = torch.where(found, (self.members[rows] != _EMPTY).sum(-1), 0) if len(self.pairs) else rows
+        if slots.merged:
+            group = slots.group()
+            rows, found, filled, hard = rows[group], found[group], filled[group], hard[group]
+        shape = (len(queries), n)
+        place = draw_below(filled[:, None], shape, generator, generator.device, largest=size)
+        uniform = draw_below(self.num_entities, shape, generator, generator.device)
+        if not len(self.pairs):
+            return uniform, None
+        cached = self.members.view(-1)[rows[:, None] * size + place].clamp_(min=0)  # an empty cache gives no hit
+        others = ~found[:, None] | (slots.place() >= hard[:, None])
+        return torch.where(others, uniform, cached), others | (filled > 0)[:, None]
+
+    def _refresh(self, scorer: CandidateScorer, queries: Queries, rows: LongTensor, generator: torch.Generator) -> None:
+        """Refresh the caches of some queries, each of which has one."""
+        if not len(rows):
+            return
+        rows, inverse = torch.unique(rows, return_inverse=True)
+        order = torch.arange(len(inverse), device=rows.device)
+        first = torch.full_like(rows, len(inverse)).scatter_reduce_(0, inverse, order, "amin")
+        asked = queries[first]
+        fresh = draw_below(self.num_entities, (len(rows), self.candidates), generator, generator.device)
+        ids, wrong = without_repeats(torch.cat([self.members[rows], fresh], dim=-1))
+        wrong |= ids == _EMPTY
+        ids = ids.clamp(min=0)
+        wrong |= excluded(self, asked, ids)
+        scores = scorer(asked, ids)
+        scores = scores.masked_fill(wrong | scores.isnan(), -torch.inf)
+        positive = self._lowest(scorer, queries, inverse, scores)
+        positions, good = choose_highest(self.screen(scores, positive), self.members.shape[-1], 1.0, generator)
+        members = ids.gather(-1, positions).masked_fill_(~good, _EMPTY)
+        missing = self.members.shape[-1] - members.shape[-1]
+        self.members[rows] = torch.nn.functional.pad(members, (0, missing), value=_EMPTY)
+
+    def _lowest(
+        self, scorer: CandidateScorer, queries: Queries, inverse: LongTensor, scores: FloatTensor
+    ) -> FloatTensor | None:
+        """Return the lowest score of the positives of each pair, shape ``(pairs, 1)``, if there is a ceiling."""
+        if self.screen.ceiling is None:
+            return None
+        positive = scorer(queries, queries.replaced.int()[:, None]).squeeze(-1)
+        lowest = scores.new_full((len(scores),), torch.inf)
+        return lowest.scatter_reduce_(0, inverse, positive, "amin")[:, None]
+
+    def _propose_again(
+        self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool
+    ) -> Proposals:
+        return draw_below(self.num_entities, (len(queries), n), generator, generator.device), None
