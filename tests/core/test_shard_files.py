@@ -68,6 +68,10 @@ def test_content_is_of_the_bytes(tmp_path: Path) -> None:
     write(path, [1, 2, 3, 5])
     after = [shard.content() for shard in (whole, *halves)]
     assert [old == new for old, new in zip(before, after, strict=True)] == [False, True, False]
+    write(path, [9, 2, 3, 4])
+    after = [shard.content() for shard in (whole, *halves)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
+    assert Shard(path, (0, 2), tmp_path / "out").content() not in after
 
 
 def test_tidy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

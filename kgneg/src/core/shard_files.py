@@ -44,7 +44,7 @@ class Shard(NamedTuple):
         """
         if self.groups is None:
             with self.source.open("rb") as handle:
-                return hashlib.file_digest(handle, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()  # type: ignore[arg-type]
+                return hashlib.file_digest(handle, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
         from pyarrow import parquet  # type: ignore[import-untyped]
 
         digest = hashlib.blake2b(digest_size=16)

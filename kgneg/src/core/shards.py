@@ -8,6 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +109,9 @@ def _answers(
     import joblib  # type: ignore[import-untyped]
 
     try:
-        parallel = joblib.Parallel(n_jobs=n_jobs, backend=backend, batch_size=1, return_as="generator_unordered")
+        # only the configuration finds backends that joblib registers when they are first named, such as Dask
+        with nullcontext() if backend is None else joblib.parallel_config(backend):
+            parallel = joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
     except (ValueError, ImportError) as error:
         raise InvalidInputError(
             f"joblib cannot use the backend {backend!r} ({error}). Register it first: ray.util.joblib.register_ray() "

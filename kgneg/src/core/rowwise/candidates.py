@@ -153,7 +153,9 @@ class _Products(torch.autograd.Function):
     ) -> tuple[FloatTensor, None]:
         """Return the scores."""
         weight = table.weight.detach()
-        if weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64):
+        # torch takes no pattern with more numbers than the matrix that it is taken from
+        fits = len(candidates.ids) <= len(queries) * table.num_rows
+        if fits and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64):
             _quiet()
             pattern = torch.sparse_csr_tensor(
                 candidates.offsets,

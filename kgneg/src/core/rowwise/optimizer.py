@@ -63,7 +63,10 @@ class RowOptimizer(Optimizer):
                 elif id(parameter) in self._projections:
                     whole.append(parameter)
         try:
-            loss: float | None = super().step(closure)
+            dense = super().step.__func__  # type: ignore[attr-defined]
+            if getattr(dense, "hooked", False):
+                dense = dense.__wrapped__  # torch has wrapped this method already, to call the hooks
+            loss: float | None = dense(self, closure)
         finally:
             for _, parameter, gradient in rowwise:
                 parameter.grad = gradient

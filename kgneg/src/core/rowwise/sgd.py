@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -38,6 +39,19 @@ class RowSGD(RowOptimizer, SGD):
                 raise InvalidInputError(f"RowSGD has no {name}: leave it out, or take torch.optim.SGD")
         super().__init__(params, **options)
 
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Make one step.
+
+        :param closure: computes the loss anew; its gradients must be dense
+        :returns: the loss of the closure, if any
+        """
+        loss = super().step(closure)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and not parameter.grad.is_sparse and "started" in self.state[parameter]:
+                    self.state[parameter]["started"].fill_(1)
+        return loss
+
     def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> None:
         """Create the velocity of a parameter if it needs one.
 
@@ -45,9 +59,12 @@ class RowSGD(RowOptimizer, SGD):
         :param parameter: the parameter
         """
         state = self.state[parameter]
-        if group["momentum"] and state.get("momentum_buffer") is None:
+        if not group["momentum"] or "started" in state:
+            return
+        moved = state.get("momentum_buffer") is not None  # by dense steps
+        if not moved:
             state["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
-            state["started"] = torch.zeros(len(parameter), 1, dtype=torch.bool, device=parameter.device)
+        state["started"] = torch.full((len(parameter), 1), moved, device=parameter.device)
 
     def update_rows(
         self,
@@ -72,7 +89,7 @@ class RowSGD(RowOptimizer, SGD):
         if group["momentum"]:
             buffer, started = state["momentum_buffer"], state["started"]
             # the first gradient of a row is its velocity, undamped, as in torch
-            damping = torch.where(started.index_select(0, rows), 1 - group["dampening"], 1.0)
+            damping = torch.where(started.index_select(0, rows).bool(), 1 - group["dampening"], 1.0)
             velocity = buffer.index_select(0, rows).mul_(group["momentum"]).addcmul_(gradient, damping)
             buffer.index_copy_(0, rows, velocity)
             started.index_fill_(0, rows, 1)

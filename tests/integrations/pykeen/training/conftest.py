@@ -89,7 +89,9 @@ def assert_same(first: Run, second: Run, tolerance: float = 1e-5) -> None:
     assert second.losses == pytest.approx(first.losses, rel=tolerance, abs=tolerance)
     theirs = dict(second.model.named_parameters())
     for name, parameter in first.model.named_parameters():
-        torch.testing.assert_close(parameter, theirs[name], rtol=tolerance, atol=tolerance, msg=lambda m: name + m)
+        torch.testing.assert_close(
+            parameter, theirs[name], rtol=tolerance, atol=tolerance, msg=f"{{}} of {name}".format
+        )
 
 
 class Trainer:

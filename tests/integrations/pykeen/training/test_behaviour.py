@@ -64,16 +64,16 @@ def batches_of(factory: CoreTriplesFactory, sampler: str, **options: Any) -> Epo
         sampler, mapped_triples=triples, num_entities=factory.num_entities, num_relations=factory.num_relations,
         num_negs_per_pos=2,
     )  # fmt: skip
-    return EpochBatches(triples, made, **{"batch_size": 50, "drop_last": False, "device": torch.device("cpu"), **options})
+    return EpochBatches(
+        triples, made, **{"batch_size": 50, "drop_last": False, "device": torch.device("cpu"), **options}
+    )
 
 
 @quiet_workers
 @pytest.mark.parametrize("num_workers", [0, 1, 2, 3])
 @pytest.mark.parametrize("inverse", [False, True])
 def test_every_triple_once(thin: CoreTriplesFactory, inverse: bool, num_workers: int) -> None:
-    factory = CoreTriplesFactory(
-        thin.mapped_triples, num_entities=60, num_relations=4, create_inverse_triples=inverse
-    )
+    factory = CoreTriplesFactory(thin.mapped_triples, num_entities=60, num_relations=4, create_inverse_triples=inverse)
     known = factory._add_inverse_triples_if_necessary(mapped_triples=factory.mapped_triples)
     torch.manual_seed(0)
     for drop_last in (False, True):
@@ -118,7 +118,7 @@ def test_workers_draw_different_negatives(thin: CoreTriplesFactory) -> None:
 def test_every_triple_once_in_training(trainer: Any, thin: CoreTriplesFactory, num_workers: int) -> None:
     recorder = Recorder()
     trainer.ours(thin, model_kwargs=SMALL, callbacks=recorder, num_workers=num_workers, batch_size=50, epochs=2)
-    assert rows(torch.cat(recorder.positives)) == Counter({key: 2 for key in rows(thin.mapped_triples)})
+    assert rows(torch.cat(recorder.positives)) == Counter(dict.fromkeys(rows(thin.mapped_triples), 2))
     assert recorder.epochs == 2
     for positives, negatives in zip(recorder.positives, recorder.negatives, strict=True):
         assert negatives.shape == (len(positives), 3, 3)
@@ -202,16 +202,6 @@ class _Lopsided(DistMult):
 def test_grouped_scores_are_checked_for_both_ends(trainer: Any, thin: CoreTriplesFactory) -> None:
     # the basic sampler replaces heads in the first half of a batch, so the first rows say nothing about tails
     trainer.compare(thin, _Lopsided, model_kwargs=SMALL, batch_size=64, epochs=1)
-
-
-def test_weights_in_another_layout(trainer: Any, thin: CoreTriplesFactory) -> None:
-    def by_columns(x: torch.Tensor) -> torch.Tensor:
-        return torch.randn(x.shape[::-1], generator=torch.Generator().manual_seed(0)).t()
-
-    kwargs = {**SMALL, "entity_initializer": by_columns}
-    theirs = trainer.theirs(thin, "distmult", model_kwargs=kwargs, epochs=1)
-    for updates in ("rows", "auto"):
-        trainer.same(theirs, trainer.ours(thin, "distmult", model_kwargs=kwargs, updates=updates, epochs=1))
 
 
 # The model is left as it was
@@ -350,8 +340,12 @@ def test_early_stopping(trainer: Any, nations: Nations) -> None:
 def test_adamw(trainer: Any, thin: CoreTriplesFactory) -> None:
     """PyKEEN's loop cannot make AdamW of torch 2.13 anew; without decay it is Adam, and decay must not be lost."""
     plain = trainer.ours(thin, "complex", model_kwargs=SMALL, optimizer="adam")
-    without = trainer.ours(thin, "complex", model_kwargs=SMALL, optimizer="adamw", optimizer_kwargs={"lr": 0.1, "weight_decay": 0.0})  # fmt: skip
-    decayed = trainer.ours(thin, "complex", model_kwargs=SMALL, optimizer="adamw", optimizer_kwargs={"lr": 0.1, "weight_decay": 0.5})  # fmt: skip
+    without = trainer.ours(
+        thin, "complex", model_kwargs=SMALL, optimizer="adamw", optimizer_kwargs={"lr": 0.1, "weight_decay": 0.0}
+    )
+    decayed = trainer.ours(
+        thin, "complex", model_kwargs=SMALL, optimizer="adamw", optimizer_kwargs={"lr": 0.1, "weight_decay": 0.5}
+    )
     trainer.same(plain, without)
     norms = [run.model.entity_representations[0]().abs().mean() for run in (without, decayed)]
     assert norms[1] < norms[0]
@@ -379,8 +373,10 @@ def test_untouched_entities_cost_nothing(trainer: Any) -> None:
         factory = CoreTriplesFactory(triples, num_entities=entities, num_relations=5)
         times = Times()
         trainer.ours(
-            factory, "distmult", model_kwargs={"embedding_dim": 16}, optimizer="adam", batch_size=512, epochs=3,
+            factory, "distmult", model_kwargs={"embedding_dim": 16}, optimizer="adam",
+            sampler="pseudotyped", batch_size=512, epochs=3,
             sampler_kwargs={"num_negs_per_pos": 16}, updates="auto", callbacks=times,
         )  # fmt: skip
         taken.append(median(b - a for a, b in zip(times.at[10:], times.at[11:], strict=False)))
-    assert taken[1] < 2 * taken[0], taken  # rows of a larger table are further apart: see the measured ratio
+    print(f"ratio {taken[1] / taken[0]:.3f}")  # noqa: T201
+    assert taken[1] < 1.3 * taken[0], taken

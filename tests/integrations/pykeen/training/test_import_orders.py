@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 ORDERS = [
     "import pykeen.models",
     "import pykeen.training",
@@ -27,6 +29,7 @@ assert type(sys.modules["pykeen.training"].__spec__.loader).__module__ != "kgneg
 """
 
 
+@pytest.mark.slow
 def test_every_order_of_imports() -> None:
     running = [
         subprocess.Popen(

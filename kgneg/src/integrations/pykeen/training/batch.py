@@ -35,6 +35,15 @@ class Sided:
         self.entity, self.heads, self.order = entity, heads, order
         self.pools, self.chunk = pools, chunk
 
+    def rows(self, rows: LongTensor) -> Sided:
+        """Return some rows, without what they share.
+
+        :param rows: shape: ``(k,)``
+        :returns: the rows
+        """
+        heads = self.heads if isinstance(self.heads, int) else self.heads[rows]
+        return Sided(self.entity[rows], heads, None if self.order is None else self.order[rows])
+
     def __getitem__(self, part: slice) -> Sided:
         heads = self.heads if isinstance(self.heads, int) else self.heads[part]
         pools, start = None, part.start or 0

@@ -15,6 +15,7 @@ from torch import nn
 from kgneg.core.errors import InvalidInputError
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.scoring import FlatScorer, Scorer
+from kgneg.integrations.pykeen.training.tables import RowTables
 
 __all__ = ["SCORINGS", "agrees", "check_scoring", "grouping_problem", "report_once"]
 
@@ -50,7 +51,15 @@ def grouping_problem(model: Model) -> str | None:
     return None
 
 
-def agrees(scorer: Scorer, model: Model, batch: TrainingBatch, mode: InductiveMode | None, *, gradients: bool) -> bool:
+def agrees(
+    scorer: Scorer,
+    model: Model,
+    batch: TrainingBatch,
+    mode: InductiveMode | None,
+    *,
+    gradients: bool,
+    tables: RowTables | None = None,
+) -> bool:
     """Return whether a scorer gives a model's scores; found out once per kind of model.
 
     :param scorer: the scorer
@@ -58,13 +67,14 @@ def agrees(scorer: Scorer, model: Model, batch: TrainingBatch, mode: InductiveMo
     :param batch: a batch, of which a few rows are taken
     :param mode: PyKEEN's inductive mode
     :param gradients: whether the gradients of the scores must be the same, too
+    :param tables: the row tables that the model reads from
     :returns: whether scores (and gradients) agree within rounding
     """
     if batch.sided is None:
         return True
     key = (type(model), str(getattr(model, "interaction", "")), scorer.name, gradients)
     if key not in _known:
-        _known[key] = _compare(scorer, model, batch.part(0, _ROWS), mode, gradients)
+        _known[key] = _compare(scorer, model, _few(batch), mode, gradients, tables)
         if not _known[key]:
             report_once(model, f"{scorer.name} scoring gives other {'gradients' if gradients else 'scores'}")
     return _known[key]
@@ -82,15 +92,28 @@ def report_once(model: Model, reason: str) -> None:
         logger.info("scoring negatives of %s: %s", type(model).__name__, reason)
 
 
-def _compare(scorer: Scorer, model: Model, batch: TrainingBatch, mode: InductiveMode | None, gradients: bool) -> bool:
+def _few(batch: TrainingBatch) -> TrainingBatch:
+    """Return some rows spread over a batch: there are samplers that replace heads in its first half only."""
+    number = len(batch.positives)
+    rows = torch.linspace(0, number - 1, min(_ROWS, number), device=batch.positives.device).long()
+    return TrainingBatch(batch.positives[rows], None if batch.sided is None else batch.sided.rows(rows), None)
+
+
+def _compare(
+    scorer: Scorer,
+    model: Model,
+    batch: TrainingBatch,
+    mode: InductiveMode | None,
+    gradients: bool,
+    tables: RowTables | None,
+) -> bool:
     """Return whether scores, or their gradients, are the same for a few rows."""
-    batch = TrainingBatch(batch.positives, batch.sided, None)
     devices = [batch.positives.device] if batch.positives.device.type == "cuda" else []
     results = []
     with torch.random.fork_rng(devices), _unregularised(model):
         for way in (FlatScorer(), scorer):
             try:
-                results.append(_results(way, model, batch, mode, gradients))
+                results.append(_results(way, model, batch, mode, gradients, tables))
             except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
                 if way is not scorer:
                     raise
@@ -103,7 +126,12 @@ def _compare(scorer: Scorer, model: Model, batch: TrainingBatch, mode: Inductive
 
 
 def _results(
-    scorer: Scorer, model: Model, batch: TrainingBatch, mode: InductiveMode | None, gradients: bool
+    scorer: Scorer,
+    model: Model,
+    batch: TrainingBatch,
+    mode: InductiveMode | None,
+    gradients: bool,
+    tables: RowTables | None,
 ) -> list[torch.Tensor]:
     with nullcontext() if gradients else torch.no_grad():
         scores = torch.cat([part.reshape(-1) for part in scorer(model, batch, mode)])
@@ -114,7 +142,6 @@ def _results(
     for parameter in parameters:
         parameter.grad = None
     torch.autograd.backward((scores * torch.linspace(0.5, 1.5, len(scores), device=scores.device)).sum())
-    tables = getattr(scorer, "tables", None)
     if tables is not None:
         tables.flush()
     found = []

@@ -33,7 +33,12 @@ def listed_hooks(model: Model) -> Iterator[None]:
     """
     kind = type(model)
     names = []
-    if isinstance(model, ERModel) and kind.post_parameter_update is _NewAbstractModel.post_parameter_update:
+    own = vars(model)
+    if (
+        isinstance(model, ERModel)
+        and "post_parameter_update" not in own
+        and kind.post_parameter_update is _NewAbstractModel.post_parameter_update
+    ):
         updated: list[Any] = [
             module
             for module in model.modules()
@@ -46,7 +51,11 @@ def listed_hooks(model: Model) -> Iterator[None]:
 
         vars(model)["post_parameter_update"] = post_parameter_update
         names.append("post_parameter_update")
-    if isinstance(model, ERModel) and kind.collect_regularization_term is _NewAbstractModel.collect_regularization_term:
+    if (
+        isinstance(model, ERModel)
+        and "collect_regularization_term" not in own
+        and kind.collect_regularization_term is _NewAbstractModel.collect_regularization_term
+    ):
         regularizers = [
             module
             for module in model.modules()

@@ -33,6 +33,10 @@ class _Share(IterableDataset[TrainingBatch]):
             yield self.epochs.draw(ids)
 
 
+def _as_it_is(batch: TrainingBatch) -> TrainingBatch:
+    return batch
+
+
 class EpochBatches:
     """Iterates over the batches of an epoch; each iteration is a new shuffle of all triples.
 
@@ -89,7 +93,13 @@ class EpochBatches:
             yield from map(self.draw, self.batch_ids(seed))
             return
         generator = torch.Generator().manual_seed(seed)
-        yield from DataLoader(_Share(self, seed), batch_size=None, num_workers=self.num_workers, generator=generator)
+        yield from DataLoader(
+            _Share(self, seed),
+            batch_size=None,
+            num_workers=self.num_workers,
+            generator=generator,
+            collate_fn=_as_it_is,  # the usual one makes a plain dictionary
+        )
 
     def batch_ids(self, seed: int) -> list[LongTensor]:
         """Return the ids of the triples of each batch of an epoch.

@@ -27,6 +27,7 @@ from kgneg.core.distributed import (
 )
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.exchange import exchange_gradients
+from kgneg.core.rowwise import RowAdam
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
@@ -306,7 +307,10 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         if self._way in ("auto", "grouped"):
             candidates.append(GroupedScorer(self._regularization))
         for scorer in candidates:
-            if problem is None and agrees(scorer, self.model, batch, self.mode, gradients=self._dense):
+            # lazy Adam is not Adam, but other row-wise updates are to give what dense ones give
+            exact = self._dense or not isinstance(self.optimizer, RowAdam)
+            options = {"gradients": exact, "tables": self._tables}
+            if problem is None and agrees(scorer, self.model, batch, self.mode, **options):
                 return scorer
         if self._way != "auto":
             raise InvalidInputError(

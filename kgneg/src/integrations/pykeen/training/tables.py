@@ -24,17 +24,25 @@ class RowTables:
     :param model: the model
     :param minimum: embeddings with fewer rows are left alone
     :param keep: embeddings that get a table whatever their size
-    :param dense: write dense gradients, for any optimiser
+    :param dense: write dense gradients, for any optimiser; embeddings that are kept despite their size always get them
     """
 
     def __init__(self, model: Model, *, minimum: int, keep: tuple[Embedding, ...] = (), dense: bool = False) -> None:
-        self.dense = dense
         self.tables: dict[Embedding, RowTable] = {}
+        #: the tables whose gradient is written densely
+        self.dense: set[Embedding] = set()
         for module in model.modules():
             if type(module) is Embedding and module._embeddings.weight.requires_grad:
                 weight: Any = module._embeddings.weight
-                if weight.is_contiguous() and (len(weight) >= minimum or module in keep):
+                small = len(weight) < minimum
+                if (
+                    weight.is_contiguous()
+                    and (not small or module in keep)
+                    and "forward" not in vars(module._embeddings)
+                ):
                     self.tables[module] = RowTable(weight)
+                    if dense or small:
+                        self.dense.add(module)
 
     def __len__(self) -> int:
         return len(self.tables)
@@ -53,7 +61,7 @@ class RowTables:
             for embedding, table in self.tables.items():
                 table.discard()
                 vars(embedding._embeddings)["forward"] = table.read
-                if isinstance(optimizer, RowOptimizer) and not self.dense and embedding.constrainer is not None:
+                if isinstance(optimizer, RowOptimizer) and self._constrains(optimizer, embedding):
                     optimizer.project(table.weight, _constraint(embedding))
                     vars(embedding)["post_parameter_update"] = _nothing
             yield
@@ -61,14 +69,25 @@ class RowTables:
             for embedding, table in self.tables.items():
                 table.discard()
                 embedding._embeddings.__dict__.pop("forward", None)
-                embedding.__dict__.pop("post_parameter_update", None)
+                if vars(embedding).get("post_parameter_update") is _nothing:
+                    del vars(embedding)["post_parameter_update"]
                 if isinstance(optimizer, RowOptimizer):
                     optimizer.project(table.weight, None)
 
     def flush(self) -> None:
         """Write the gradients that were collected."""
+        for embedding, table in self.tables.items():
+            table.flush(dense=embedding in self.dense)
+
+    def discard(self) -> None:
+        """Forget the gradients that were collected."""
         for table in self.tables.values():
-            table.flush(dense=self.dense)
+            table.discard()
+
+    def _constrains(self, optimizer: torch.optim.Optimizer | None, embedding: Embedding) -> bool:
+        """Return whether the optimiser applies the constraint of an embedding to the rows that it updates."""
+        rowwise = isinstance(optimizer, RowOptimizer) and embedding not in self.dense
+        return rowwise and embedding.constrainer is not None and "post_parameter_update" not in vars(embedding)
 
 
 def _nothing() -> None:
