@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from pykeen.models import Model
+from pykeen.training.callbacks import GradientAbsClippingTrainingCallback, GradientNormClippingTrainingCallback
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-__all__ = ["Clipping"]
+__all__ = ["Clipping", "adapt_callbacks"]
 
 
 class Clipping(NamedTuple):
@@ -47,3 +49,29 @@ class Clipping(NamedTuple):
         if self.max_abs is not None:
             for gradient in gradients:
                 gradient.clamp_(-self.max_abs, self.max_abs)
+
+
+def adapt_callbacks(callbacks: Iterable[Any], model: Model) -> None:
+    """Let PyKEEN's callbacks for clipping work with gradients of rows.
+
+    :param callbacks: the callbacks of a run
+    :param model: the model
+    """
+    for callback in callbacks:
+        if type(callback) is GradientNormClippingTrainingCallback:
+            clipping = Clipping(callback.max_norm, callback.norm_type)
+        elif type(callback) is GradientAbsClippingTrainingCallback:
+            clipping = Clipping(max_abs=callback.clip_value)
+        else:
+            continue
+        callback.pre_step = _Clip(clipping, model)
+
+
+class _Clip:
+    """Clips the gradients of a model when called as a callback."""
+
+    def __init__(self, clipping: Clipping, model: Model) -> None:
+        self.clipping, self.model = clipping, model
+
+    def __call__(self, **_: Any) -> None:
+        self.clipping.apply(self.model.get_grad_params())

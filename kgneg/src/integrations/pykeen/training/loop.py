@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from kgneg.core.rowwise import RowAdam
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
-from kgneg.integrations.pykeen.training.clipping import Clipping
+from kgneg.integrations.pykeen.training.clipping import Clipping, adapt_callbacks
 from kgneg.integrations.pykeen.training.hooks import listed_hooks
 from kgneg.integrations.pykeen.training.loader import EpochBatches
 from kgneg.integrations.pykeen.training.optimizers import rowwise
@@ -242,6 +243,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         total: Any = 0.0
         number = len(batches)
         self._prepare_scoring()
+        adapt_callbacks(callbacks.callbacks, self.model)
         with self._reading(backward), listed_hooks(self.model):
             for i, batch in enumerate(batches):
                 callbacks.pre_batch()
@@ -309,8 +311,8 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         for scorer in candidates:
             # lazy Adam is not Adam, but other row-wise updates are to give what dense ones give
             exact = self._dense or not isinstance(self.optimizer, RowAdam)
-            options = {"gradients": exact, "tables": self._tables}
-            if problem is None and agrees(scorer, self.model, batch, self.mode, **options):
+            check = partial(agrees, gradients=exact, tables=self._tables)
+            if problem is None and check(scorer, self.model, batch, self.mode):
                 return scorer
         if self._way != "auto":
             raise InvalidInputError(
