@@ -69,6 +69,7 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
     }
     pairs: LongTensor
     members: IntTensor
+    stamps: LongTensor
     batches: LongTensor
 
     def __init__(
@@ -108,6 +109,8 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         self.register_buffer("pairs", pairs)
         #: shape ``(pairs, cache)``: the entities of each cache, then -1
         self.register_buffer("members", draw_below(self.num_entities, (len(pairs), cache), generator, triples.device))
+        #: in which batch each cache was refreshed last; -1 for never
+        self.register_buffer("stamps", torch.full((len(pairs),), -1, device=triples.device))
         #: how many batches were drawn
         self.register_buffer("batches", torch.tensor(0))
 
@@ -136,9 +139,8 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         slots = Slots(queries, n)
         rows, found = self._rows(slots.groups)
         if len(rows):
-            if int(self.batches) % self.refresh == 0:
-                chosen = found.nonzero().squeeze(-1)
-                self._refresh(scorer, slots.groups[chosen], rows[chosen], generator)
+            chosen = self._due(rows, found)
+            self._refresh(scorer, slots.groups[chosen], rows[chosen], generator)
             self.batches += 1
         hard = slots.hard(self.screen.share, generator)
         size = self.members.shape[-1]
@@ -154,6 +156,16 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         cached = self.members.view(-1)[rows[:, None] * size + place].clamp_(min=0)  # an empty cache gives no hit
         others = ~found[:, None] | (slots.place() >= hard[:, None])
         return torch.where(others, uniform, cached), others | (filled > 0)[:, None]
+
+    def _due(self, rows: LongTensor, found: BoolTensor) -> LongTensor:
+        """Return which queries have a cache that was never refreshed, or not for :attr:`refresh` batches."""
+        if not len(self.pairs):
+            return found.nonzero().squeeze(-1)
+        stamp = self.stamps[rows]
+        due = found & ((stamp < 0) | (self.batches - stamp >= self.refresh))
+        chosen = due.nonzero().squeeze(-1)
+        self.stamps[rows[chosen]] = self.batches
+        return chosen
 
     def _refresh(self, scorer: CandidateScorer, queries: Queries, rows: LongTensor, generator: torch.Generator) -> None:
         """Refresh the caches of some queries, each of which has one."""
