@@ -27,7 +27,7 @@ class RowSGD(RowOptimizer, SGD):
     :raises InvalidInputError: if an option is not supported
 
     >>> weight = nn.Parameter(torch.zeros(3, 2))
-    >>> weight.grad = torch.sparse_coo_tensor([[1]], [[4.0, -1.0]], (3, 2), is_coalesced=True)
+    >>> weight.grad = torch.sparse_coo_tensor([[1]], [[4.0, -1.0]], (3, 2), is_coalesced=True, check_invariants=False)
     >>> RowSGD([weight], lr=0.5).step()
     >>> weight[1].tolist()
     [-2.0, 0.5]
