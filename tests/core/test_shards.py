@@ -37,7 +37,8 @@ def write(path: Path, values: list[int]) -> None:
 
 
 def values(folder: Path) -> dict[str, list[int]]:
-    return {path.stem: pq.read_table(path)["x"].to_pylist() for path in sorted(folder.glob("*.parquet"))}
+    shards = sorted(folder.glob("[!.]*.parquet"))  # what is being written, or was left by a kill, begins with a dot
+    return {path.stem: pq.read_table(path)["x"].to_pylist() for path in shards}
 
 
 def doubled(corpus: Path) -> dict[str, list[int]]:
