@@ -198,16 +198,24 @@ def test_sub_batches_and_steps_share_a_workspace(metric: Metric) -> None:
         torch.testing.assert_close(table.weight.grad.to_dense(), reference.grad)
 
 
+@pytest.mark.parametrize("block", [1, 2 * 5 * 4, 2**17])
 @pytest.mark.parametrize("metric", METRICS)
-def test_pool_scores(metric: Metric) -> None:
-    queries = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    pool = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
+def test_pool_scores(metric: Metric, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kgneg.core.rowwise.pool._BLOCK", block)
+    queries = torch.randn(2, 3, 4, dtype=torch.float64)
+    pool = torch.randn(2, 5, 4, dtype=torch.float64)
+    if metric is not Metric.L2:  # its derivative has no limit at a distance of zero
+        pool[0, 1] = queries[0, 2]
+    queries.requires_grad_(), pool.requires_grad_()
     scores = pool_scores(queries, pool, metric)
     torch.testing.assert_close(scores, plain(metric, queries[:, :, None], pool[:, None]))
     gradients = torch.autograd.grad(scores.pow(2).sum(), (queries, pool))
     expected = torch.autograd.grad(plain(metric, queries[:, :, None], pool[:, None]).pow(2).sum(), (queries, pool))
     torch.testing.assert_close(gradients, expected)
     assert pool_scores(queries, pool[:, :0], metric).shape == (2, 3, 0)
+    assert pool_scores(queries[:, :0], pool, metric).shape == (2, 0, 5)
+    torch.testing.assert_close(pool_scores(queries[1], pool[1], metric), scores[1])
+    torch.testing.assert_close(pool_scores(queries[None], pool[None], metric), scores[None])
 
 
 def _obvious(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from kgneg.core.rowwise.adagrad import RowAdagrad
 from kgneg.core.rowwise.adam import RowAdam
-from kgneg.core.rowwise.candidates import Candidates, Metric, candidate_scores, pool_scores
+from kgneg.core.rowwise.candidates import Candidates, Metric, candidate_scores
 from kgneg.core.rowwise.optimizer import RowOptimizer
+from kgneg.core.rowwise.pool import pool_scores
 from kgneg.core.rowwise.queries import Combination, triple_queries
 from kgneg.core.rowwise.sgd import RowSGD
 from kgneg.core.rowwise.table import RowTable

@@ -9,6 +9,7 @@ from torch.optim import Adagrad
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.rowwise.optimizer import RowOptimizer
+from kgneg.core.rowwise.storing import store_rows
 from kgneg.core.typing import FloatTensor, LongTensor
 
 __all__ = ["RowAdagrad"]
@@ -70,6 +71,6 @@ class RowAdagrad(RowOptimizer, Adagrad):
         if group["weight_decay"]:
             gradient = gradient.add(values, alpha=group["weight_decay"])
         total.addcmul_(gradient, gradient)
-        state["sum"].index_copy_(0, rows, total)
+        store_rows(state["sum"], rows, total)
         rate = group["lr"] / (1 + (float(state["step"]) - 1) * group["lr_decay"]) if group["lr_decay"] else group["lr"]
         return values.addcdiv_(gradient, total.sqrt_().add_(group["eps"]), value=-rate)

@@ -10,6 +10,7 @@ from torch.optim import Adam
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.rowwise.optimizer import RowOptimizer
+from kgneg.core.rowwise.storing import store_rows
 from kgneg.core.typing import FloatTensor, LongTensor
 
 __all__ = ["RowAdam"]
@@ -97,6 +98,6 @@ class RowAdam(RowOptimizer, Adam):
             amsgrad=False,
             maximize=False,
         )
-        state["exp_avg"].index_copy_(0, rows, first)
-        state["exp_avg_sq"].index_copy_(0, rows, second)
+        store_rows(state["exp_avg"], rows, first)
+        store_rows(state["exp_avg_sq"], rows, second)
         return values

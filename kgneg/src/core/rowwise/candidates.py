@@ -15,7 +15,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.rowwise.table import Contribution, RowTable
 from kgneg.core.typing import FloatTensor, LongTensor
 
-__all__ = ["Candidates", "Metric", "candidate_scores", "pool_scores"]
+__all__ = ["Candidates", "Metric", "candidate_scores"]
 
 #: About how many numbers are worked on at a time, so that they stay in a core's cache.
 _BLOCK = 2**17
@@ -112,28 +112,6 @@ def candidate_scores(table: RowTable, queries: FloatTensor, candidates: Candidat
         return function.values(table, queries, candidates, metric, keep=False)[0]
     scores: FloatTensor = function.apply(queries, table.anchor, table, candidates, metric)  # type: ignore[no-untyped-call]
     return scores
-
-
-def pool_scores(queries: FloatTensor, pool: FloatTensor, metric: Metric) -> FloatTensor:
-    """Compare every query with every vector of a pool.
-
-    :param queries: shape: ``(*, q, d)``
-    :param pool: shape: ``(*, k, d)``
-    :param metric: how to compare
-    :returns: shape: ``(*, q, k)``, differentiable in both
-
-    >>> pool_scores(torch.tensor([[1.0, 2.0]]), torch.eye(2), Metric.L1).tolist()
-    [[-2.0, -2.0]]
-    """
-    if metric is Metric.DOT:
-        return queries @ pool.mT
-    distances = torch.cdist(
-        queries.contiguous(),
-        pool.contiguous(),
-        p=1.0 if metric is Metric.L1 else 2.0,
-        compute_mode="donot_use_mm_for_euclid_dist",
-    )
-    return -distances.square() if metric is Metric.SQUARED else -distances
 
 
 @cache

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from kgneg.core.rowwise.storing import store_rows
 from kgneg.core.typing import FloatTensor, LongTensor
 
 __all__ = ["Projection", "RowOptimizer"]
@@ -86,7 +87,7 @@ class RowOptimizer(Optimizer):
         for start in range(0, len(rows), step):
             block, gradient = rows[start : start + step], values[start : start + step]
             updated = self.update_rows(group, self.state[parameter], weight, block, gradient)
-            weight.index_copy_(0, block, updated if projection is None else projection(updated))
+            store_rows(weight, block, updated if projection is None else projection(updated))
 
     @abstractmethod
     def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> None:

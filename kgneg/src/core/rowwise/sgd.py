@@ -11,6 +11,7 @@ from torch.optim import SGD
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.rowwise.optimizer import RowOptimizer
+from kgneg.core.rowwise.storing import store_rows
 from kgneg.core.typing import FloatTensor, LongTensor
 
 __all__ = ["RowSGD"]
@@ -91,7 +92,7 @@ class RowSGD(RowOptimizer, SGD):
             # the first gradient of a row is its velocity, undamped, as in torch
             damping = torch.where(started.index_select(0, rows).bool(), 1 - group["dampening"], 1.0)
             velocity = buffer.index_select(0, rows).mul_(group["momentum"]).addcmul_(gradient, damping)
-            buffer.index_copy_(0, rows, velocity)
+            store_rows(buffer, rows, velocity)
             started.index_fill_(0, rows, 1)
             gradient = gradient.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
         return values.add_(gradient, alpha=-group["lr"])

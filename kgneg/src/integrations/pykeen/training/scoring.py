@@ -185,21 +185,15 @@ class QueryScorer(_SidedScorer):
 def _pooled(table: RowTable, queries: FloatTensor, pools: LongTensor, sided: Sided, metric: Metric) -> FloatTensor:
     """Compare the queries of each chunk of positives, shape ``(b, 2, d)``, with the pool of the chunk."""
     heads, chunk = int(sided.heads), sided.chunk
-    vectors = table.read(pools)
     whole = len(queries) // chunk
+    # splitting costs one pass in the backward pass, where slices would fill and add up whole tensors
+    vectors = table.read(pools).split([whole, len(pools) - whole])
+    blocks = queries.split([whole * chunk, len(queries) - whole * chunk])
     parts = []
-    if whole:
-        block = queries[: whole * chunk].view(whole, chunk, *queries.shape[1:])
-        both = [
-            pool_scores(block[:, :, 0], vectors[:whole, :heads], metric),
-            pool_scores(block[:, :, 1], vectors[:whole, heads:], metric),
-        ]
-        parts.append(torch.cat(both, dim=-1).flatten(0, 1))
-    if whole * chunk < len(queries):
-        rest = queries[whole * chunk :]
-        both = [
-            pool_scores(rest[:, 0], vectors[whole, :heads], metric),
-            pool_scores(rest[:, 1], vectors[whole, heads:], metric),
-        ]
-        parts.append(torch.cat(both, dim=-1))
+    for block, pool, count in zip(blocks, vectors, (whole, len(pools) - whole), strict=True):
+        if len(block):
+            for_heads, for_tails = block.view(count, -1, *queries.shape[1:]).unbind(2)
+            by_heads, by_tails = pool.split([heads, pool.shape[1] - heads], dim=1)
+            both = [pool_scores(for_heads, by_heads, metric), pool_scores(for_tails, by_tails, metric)]
+            parts.append(torch.cat(both, dim=-1).flatten(0, 1))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
