@@ -4,10 +4,13 @@ A round times some batches of each loop in turn, in a process of its own; a rati
 within a round, its spread is given by the quartiles. One CPU thread. Seconds of an epoch are the median of a batch
 times the number of batches. Ranking is measured after equal epochs, with several seeds.
 
+What is measured goes into a file at once; a command that was stopped goes on where it was. Tables and plot are made
+from that file (benchmarks/training_page.py).
+
 The datasets are looked for in PyKEEN's folder (PYSTOW_HOME), or in a folder `pystow` below KGNEG_DATA, which is copied.
 When they are not there, the command says so and ends.
 
-    python benchmarks/training.py [--part speed --part growth --part ranking] [--out docs/benchmarks.md]
+    python benchmarks/training.py [--part speed --part growth --part ranking] [--again] [--out docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -18,15 +21,15 @@ import json
 import logging
 import os
 import platform
-import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from datetime import date
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +37,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from samplers import find_data, quartiles
+from training_page import write_page
+
+from samplers import find_data
 
 PARTS = ("speed", "ranking", "growth")
+DATASETS = ("codexsmall", "fb15k237", "wn18rr")
 MODELS = ("transe", "distmult", "complex", "rotate")
 SHAPES = ((256, 1), (1024, 32))
+GRAPHS = ((10**4, 10**6), (10**5, 10**6), (10**6, 10**6), (10**5, 10**5), (10**5, 10**7))
 LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "PyKEEN": ("slcwa", {}),
     "kgneg": ("kgneg", {}),
@@ -57,6 +64,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of the ranking")
     parser.add_argument("--seeds", type=int, default=5, help="of the ranking")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--again", action="store_true", help="measure also what has been measured")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "training.json")
     parser.add_argument("--out", type=Path, help="a page with marks, to be brought up to date")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -66,21 +75,81 @@ def main() -> None:
         print(json.dumps(JOBS[arguments.job.split(":")[0]](json.loads(arguments.job.split(":", 1)[1]))))
         return
     find_data()
+    results = Results(arguments.results)
     for part in arguments.part or PARTS:
-        text = {"speed": speed, "ranking": ranking, "growth": growth}[part](arguments)
-        print(text, flush=True)
-        if arguments.out is not None:
-            begin, end = f"<!-- training-{part}:begin -->", f"<!-- training-{part}:end -->"
-            pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-            old = arguments.out.read_text()
-            arguments.out.write_text(pattern.sub(lambda _, a=begin, b=end, t=text: f"{a}\n\n{t}\n\n{b}", old))
+        for key, loops in {"speed": speed, "ranking": ranking, "growth": growth}[part](arguments):
+            if arguments.again or key not in results:
+                results.add(key, measure(key, loops))
+    if arguments.out is not None:
+        write_page(arguments.out, results.found)
 
 
-def header(arguments: argparse.Namespace) -> str:
-    return (
-        f"{date.today().isoformat()}, {platform.processor() or platform.machine()}, {arguments.device}, one thread, "
-        f"torch {torch.__version__}, PyKEEN's basic sampler, Adam, self-adversarial loss."
-    )
+class Results:
+    """What has been measured: for each setting the numbers of each loop, in the order of the rounds or seeds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+
+    def __contains__(self, key: dict[str, Any]) -> bool:
+        return any(one["key"] == key for one in self.found)
+
+    def add(self, key: dict[str, Any], loops: dict[str, list[dict[str, float]]]) -> None:
+        import pykeen.version
+
+        self.found = json.loads(self.path.read_text()) if self.path.exists() else []  # two parts may run side by side
+        self.found = [one for one in self.found if one["key"] != key]
+        where = {"date": date.today().isoformat(), "machine": platform.machine(), "torch": torch.__version__}
+        self.found.append({"key": key, "loops": loops, "pykeen": pykeen.version.get_version(), **where})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(self.found, indent=1) + "\n")
+        partial.replace(self.path)
+
+
+def measure(key: dict[str, Any], loops: list[str]) -> dict[str, list[dict[str, float]]]:
+    """Run each loop in turn, once for each round or seed."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in loops}
+    options = {name: value for name, value in key.items() if name not in ("part", "rounds", "seeds")}
+    for number in range(key.get("rounds") or key["seeds"]):
+        for name in loops:
+            if key["part"] == "ranking":
+                found[name].append(job("ranking", loop=name, seed=number, **options))
+            else:
+                count = max(4, key["batches"] // 3) if name == "PyKEEN" else key["batches"]
+                found[name].append(job("batches", loop=name, **{**options, "batches": count}))
+    print(key, {name: runs[-1] for name, runs in found.items()}, flush=True)
+    return found
+
+
+Plan = Iterator[tuple[dict[str, Any], list[str]]]
+
+
+def speed(arguments: argparse.Namespace) -> Plan:
+    """Yield what to time on datasets."""
+    for dataset, model, (batch, negatives) in product(arguments.dataset or DATASETS, arguments.model or MODELS, SHAPES):
+        key = {"part": "speed", "dataset": dataset, "model": model, "batch": batch, "negatives": negatives}
+        loops = [name for name in LOOPS if negatives > 1 or "shared" not in name]
+        yield {**key, **timing(arguments), "dim": arguments.dim}, loops
+
+
+def ranking(arguments: argparse.Namespace) -> Plan:
+    """Yield what to train and rank."""
+    for dataset, model in product(arguments.dataset or DATASETS[:1], arguments.model or MODELS):
+        key = {"part": "ranking", "dataset": dataset, "model": model, "batch": 1024, "negatives": 32, "dim": 64}
+        key |= {"epochs": arguments.epochs, "lr": 0.01, "seeds": arguments.seeds, "device": arguments.device}
+        yield key, list(LOOPS)
+
+
+def growth(arguments: argparse.Namespace) -> Plan:
+    """Yield what to time on graphs that are made up."""
+    for (entities, triples), (batch, negatives) in product(GRAPHS, SHAPES):
+        key = {"part": "growth", "entities": entities, "triples": triples, "model": "distmult", "batch": batch}
+        yield {**key, "negatives": negatives, **timing(arguments), "dim": 64}, ["PyKEEN", "kgneg"]
+
+
+def timing(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"rounds": arguments.rounds, "batches": arguments.batches, "device": arguments.device}
 
 
 def job(kind: str, **options: Any) -> dict[str, Any]:
@@ -171,9 +240,6 @@ def ranking_job(options: dict[str, Any]) -> dict[str, Any]:
     return {"mrr": result.get_metric("both.realistic.inverse_harmonic_mean_rank"), "seconds": seconds}
 
 
-JOBS = {"batches": batches_job, "ranking": ranking_job}
-
-
 def graph(options: dict[str, Any]) -> Any:
     """Return a dataset's training triples, or a made up graph."""
     if options.get("dataset"):
@@ -190,117 +256,7 @@ def graph(options: dict[str, Any]) -> Any:
     return CoreTriplesFactory.create(triples, num_entities=entities, num_relations=200)
 
 
-def speed(arguments: argparse.Namespace) -> str:
-    rows = [
-        "| graph | model | batch x negatives | PyKEEN, s per epoch | kgneg | times faster | shared by 64 "
-        "| times faster | peak MB: PyKEEN / kgneg |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for dataset in arguments.dataset or ("codexsmall", "fb15k237", "wn18rr"):
-        for model in arguments.model or MODELS:
-            for batch, negatives in SHAPES:
-                loops = [name for name in LOOPS if negatives > 1 or "shared" not in name]
-                results: dict[str, list[dict[str, Any]]] = {name: [] for name in loops}
-                for _ in range(arguments.rounds):
-                    for name in loops:
-                        count = max(4, arguments.batches // 3) if name == "PyKEEN" else arguments.batches
-                        found = job(
-                            "batches",
-                            dataset=dataset,
-                            model=model,
-                            batch=batch,
-                            negatives=negatives,
-                            loop=name,
-                            dim=arguments.dim,
-                            batches=count,
-                            device=arguments.device,
-                        )
-                        results[name].append(found)
-                cells = [dataset, model, f"{batch} x {negatives}"]
-                number = results["PyKEEN"][0]["batches"]
-                cells.append(f"{statistics.median(one['seconds'] for one in results['PyKEEN']) * number:.1f}")
-                for name in loops[1:]:
-                    pairs = zip(results["PyKEEN"], results[name], strict=True)
-                    ratios = [slow["seconds"] / fast["seconds"] for slow, fast in pairs]
-                    seconds = statistics.median(one["seconds"] for one in results[name]) * number
-                    spread = f" [{min(ratios):.1f}, {max(ratios):.1f}]"
-                    if len(ratios) > 3:
-                        low, _, high = quartiles(ratios)
-                        spread = f" [{low:.1f}, {high:.1f}]"
-                    cells += [f"{seconds:.2f}", f"{statistics.median(ratios):.1f}{spread}"]
-                cells += ["", ""] if len(loops) < 3 else []
-                peaks = [statistics.median(one["peak"] for one in results[name]) for name in loops[:2]]
-                cells.append(f"{peaks[0]:.0f} / {peaks[1]:.0f}")
-                rows.append("| " + " | ".join(cells) + " |")
-                print(rows[-1], flush=True)
-    return f"{header(arguments)} Dimension {arguments.dim}.\n\n" + "\n".join(rows)
-
-
-def ranking(arguments: argparse.Namespace) -> str:
-    rows = [
-        f"| graph | model | loop | test MRR after {arguments.epochs} epochs | seconds |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for dataset in arguments.dataset or ("codexsmall",):
-        for model in arguments.model or MODELS:
-            for name in LOOPS:
-                runs = [
-                    job(
-                        "ranking",
-                        dataset=dataset,
-                        model=model,
-                        batch=1024,
-                        negatives=32,
-                        loop=name,
-                        dim=64,
-                        epochs=arguments.epochs,
-                        seed=seed,
-                        lr=0.01,
-                        device=arguments.device,
-                    )
-                    for seed in range(arguments.seeds)
-                ]
-                scores = [run["mrr"] for run in runs]
-                spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
-                seconds = statistics.median(run["seconds"] for run in runs)
-                rows.append(
-                    f"| {dataset} | {model} | {name} | {statistics.mean(scores):.4f} ± {spread:.4f} | {seconds:.0f} |"
-                )
-                print(rows[-1], flush=True)
-    return (
-        f"{header(arguments)} Dimension 64, 1,024 x 32, learning rate 0.01, {arguments.seeds} seeds.\n\n"
-        + "\n".join(rows)
-    )
-
-
-def growth(arguments: argparse.Namespace) -> str:
-    rows = [
-        "| entities | triples | PyKEEN, ms per batch | kgneg, ms per batch | times faster |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    shapes = [(10**4, 10**6), (10**5, 10**6), (10**6, 10**6), (10**5, 10**5), (10**5, 10**7)]
-    for entities, triples in shapes:
-        found: dict[str, list[float]] = {"PyKEEN": [], "kgneg": []}
-        for _ in range(arguments.rounds):
-            for name, times in found.items():
-                result = job(
-                    "batches",
-                    entities=entities,
-                    triples=triples,
-                    model="distmult",
-                    batch=1024,
-                    negatives=32,
-                    loop=name,
-                    dim=64,
-                    batches=arguments.batches if name == "kgneg" else 4,
-                    device=arguments.device,
-                )
-                times.append(result["seconds"] * 1e3)
-        ratio = statistics.median(a / b for a, b in zip(found["PyKEEN"], found["kgneg"], strict=True))
-        numbers = [statistics.median(times) for times in found.values()]
-        rows.append(f"| {entities:,} | {triples:,} | {numbers[0]:,.0f} | {numbers[1]:,.1f} | {ratio:.1f} |")
-        print(rows[-1], flush=True)
-    return f"{header(arguments)} DistMult, dimension 64, 1,024 x 32.\n\n" + "\n".join(rows)
+JOBS = {"batches": batches_job, "ranking": ranking_job}
 
 
 if __name__ == "__main__":
