@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -246,13 +247,24 @@ def broadcast_parameters(module: nn.Module) -> None:
     Sparse buffers hold data, such as a graph, and not learned state; they are left as they are.
 
     :param module: a module of the same make in every process
+    :raises InvalidInputError: in every process, if shapes or types differ between them
     """
     if world_size() == 1:
         return
+    tensors = [
+        tensor
+        for tensor in itertools.chain(module.parameters(), module.buffers())
+        if tensor.layout is torch.strided and tensor.numel()
+    ]
+    shapes = [(tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors]
+    make = zlib.crc32(repr(shapes).encode())
+    if mean_over_ranks(float(make != broadcast_number(make))):
+        raise InvalidInputError(
+            f"the processes hold different {type(module).__name__} models; process {rank()} has {len(shapes)} tensors, "
+            f"the first of shape {shapes[0][0] if shapes else 'none'}: give the same arguments and data to all"
+        )
     with torch.no_grad():
-        for tensor in itertools.chain(module.parameters(), module.buffers()):
-            if tensor.layout is not torch.strided or not tensor.numel():
-                continue
+        for tensor in tensors:
             sent = on_wire(tensor.detach())
             distributed.broadcast(sent, src=0)
             tensor.copy_(torch.view_as_complex(sent) if tensor.is_complex() else sent)
