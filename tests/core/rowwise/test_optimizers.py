@@ -57,11 +57,13 @@ def make(name: str, parameter: nn.Parameter) -> RowOptimizer:
     return kind([parameter], **options, **extra)
 
 
-@pytest.mark.parametrize("name", PAIRS)
-@pytest.mark.parametrize("share", [1.0, 0.3, 0.0])
-def test_rows_against_dense(name: str, share: float) -> None:
-    if name in LAZY and share < 1:
-        pytest.skip("lazy by design")
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [(name, share) for name in PAIRS for share in (1.0, 0.9, 0.3, 0.0) if share == 1 or name not in LAZY],
+)
+@pytest.mark.parametrize("block", [3 * DIM, 2**15])
+def test_rows_against_dense(name: str, share: float, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kgneg.core.rowwise.optimizer._BLOCK", block)
     mine, theirs = start(), start()
     optimizer, reference = make(name, mine), PAIRS[name][1]([theirs], **PAIRS[name][2])
     for rows, values in gradients(share):
@@ -120,6 +122,26 @@ def test_a_lazy_row_sees_only_its_own_steps(name: str) -> None:
         optimizer.step()
         reference.step()
     torch.testing.assert_close(mine[5], theirs[5])
+
+
+@pytest.mark.parametrize("block", [3 * DIM, 7 * DIM, 2**15])
+@pytest.mark.parametrize("name", PAIRS)
+def test_updating_rows_where_they_lie_changes_nothing(name: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kgneg.core.rowwise.optimizer._BLOCK", block)
+    found = []
+    for most in (0.0, 2.0):
+        monkeypatch.setattr("kgneg.core.rowwise.optimizer._MOST", most)
+        parameter = start()
+        optimizer = make(name, parameter)
+        optimizer.project(parameter, functional.normalize)
+        for share in (0.9, 0.1):
+            for rows, values in gradients(share):
+                parameter.grad = sparse(rows, values)
+                optimizer.step()
+        state = optimizer.state[parameter]
+        found.append([parameter.detach(), *(state[key] for key in sorted(state) if torch.is_tensor(state[key]))])
+    for here, there in zip(*found, strict=True):
+        assert torch.equal(here, there)
 
 
 def _steps(optimizer: Optimizer, parameter: nn.Parameter, part: slice) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Adagrad
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.rowwise.optimizer import RowOptimizer
-from kgneg.core.rowwise.storing import store_rows
-from kgneg.core.typing import FloatTensor, LongTensor
+from kgneg.core.typing import FloatTensor
 
 __all__ = ["RowAdagrad"]
 
@@ -28,7 +29,6 @@ class RowAdagrad(RowOptimizer, Adagrad):
     :param options: the options of :class:`torch.optim.Adagrad`; ``maximize`` is not supported
     :raises InvalidInputError: if an option is not supported
 
-    >>> import torch
     >>> weight = nn.Parameter(torch.zeros(3, 2))
     >>> weight.grad = torch.sparse_coo_tensor([[1]], [[4.0, -1.0]], (3, 2), is_coalesced=True, check_invariants=False)
     >>> RowAdagrad([weight], lr=0.1).step()
@@ -42,35 +42,31 @@ class RowAdagrad(RowOptimizer, Adagrad):
                 raise InvalidInputError(f"RowAdagrad has no {name}: leave it out, or take torch.optim.Adagrad")
         super().__init__(params, **options)
 
-    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> None:
+    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> Sequence[torch.Tensor]:
         """Count the step; the state exists from the start.
 
         :param group: the options of the parameter
         :param parameter: the parameter
+        :returns: the sums of squares
         """
-        self.state[parameter]["step"] += 1
+        state = self.state[parameter]
+        state["step"] += 1
+        return (state["sum"],)
 
     def update_rows(
-        self,
-        group: dict[str, Any],
-        state: dict[str, Any],
-        weight: FloatTensor,
-        rows: LongTensor,
-        gradient: FloatTensor,
-    ) -> FloatTensor:
-        """Update the sums of squares of some rows.
+        self, group: dict[str, Any], state: dict[str, Any], gradient: FloatTensor, values: FloatTensor, *tables: Any
+    ) -> None:
+        """Update some rows and their sums of squares in place.
 
         :param group: the options of the parameter
-        :param state: the sums
-        :param weight: shape: ``(num_rows, d)``, the weight
-        :param rows: shape: ``(u,)``, distinct rows
-        :param gradient: shape: ``(u, d)``, their gradient
-        :returns: shape: ``(u, d)``, the new rows
+        :param state: the number of steps
+        :param gradient: shape: ``(u, d)``, the gradient of the rows
+        :param values: shape: ``(u, d)``, the rows
+        :param tables: shape: ``(u, d)``, their sums
         """
-        values, total = weight.index_select(0, rows), state["sum"].index_select(0, rows)
+        (total,) = tables
         if group["weight_decay"]:
             gradient = gradient.add(values, alpha=group["weight_decay"])
         total.addcmul_(gradient, gradient)
-        store_rows(state["sum"], rows, total)
         rate = group["lr"] / (1 + (float(state["step"]) - 1) * group["lr_decay"]) if group["lr_decay"] else group["lr"]
-        return values.addcdiv_(gradient, total.sqrt_().add_(group["eps"]), value=-rate)
+        values.addcdiv_(gradient, total.sqrt().add_(group["eps"]), value=-rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,8 +11,7 @@ from torch.optim import Adam
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.rowwise.optimizer import RowOptimizer
-from kgneg.core.rowwise.storing import store_rows
-from kgneg.core.typing import FloatTensor, LongTensor
+from kgneg.core.typing import FloatTensor
 
 __all__ = ["RowAdam"]
 
@@ -49,11 +49,12 @@ class RowAdam(RowOptimizer, Adam):
             options["fused"] = True
         super().__init__(params, **options)
 
-    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> None:
+    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> Sequence[torch.Tensor]:
         """Create the moments of a parameter if there are none, and count the step.
 
         :param group: the options of the parameter
         :param parameter: the parameter
+        :returns: the first and the second moment
         """
         state = self.state[parameter]
         if not state:
@@ -61,27 +62,20 @@ class RowAdam(RowOptimizer, Adam):
             state["exp_avg"] = torch.zeros_like(parameter, requires_grad=False)
             state["exp_avg_sq"] = torch.zeros_like(parameter, requires_grad=False)
         state["step"] += 1
+        return state["exp_avg"], state["exp_avg_sq"]
 
     def update_rows(
-        self,
-        group: dict[str, Any],
-        state: dict[str, Any],
-        weight: FloatTensor,
-        rows: LongTensor,
-        gradient: FloatTensor,
-    ) -> FloatTensor:
-        """Update the moments of some rows.
+        self, group: dict[str, Any], state: dict[str, Any], gradient: FloatTensor, values: FloatTensor, *tables: Any
+    ) -> None:
+        """Update some rows and their moments in place.
 
         :param group: the options of the parameter
-        :param state: the moments
-        :param weight: shape: ``(num_rows, d)``, the weight
-        :param rows: shape: ``(u,)``, distinct rows
-        :param gradient: shape: ``(u, d)``, their gradient
-        :returns: shape: ``(u, d)``, the new rows
+        :param state: the number of steps
+        :param gradient: shape: ``(u, d)``, the gradient of the rows
+        :param values: shape: ``(u, d)``, the rows
+        :param tables: shapes: ``(u, d)``, their moments
         """
-        values, first, second = (
-            table.index_select(0, rows) for table in (weight, state["exp_avg"], state["exp_avg_sq"])
-        )
+        first, second = tables
         kernel = torch._fused_adamw_ if group.get("decoupled_weight_decay") else torch._fused_adam_
         kernel(
             [values],
@@ -98,6 +92,3 @@ class RowAdam(RowOptimizer, Adam):
             amsgrad=False,
             maximize=False,
         )
-        store_rows(state["exp_avg"], rows, first)
-        store_rows(state["exp_avg_sq"], rows, second)
-        return values

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, pairwise
 from typing import Any, TypeAlias
 
 import torch
@@ -20,6 +21,9 @@ Projection: TypeAlias = Callable[[FloatTensor], FloatTensor]
 
 #: About how many numbers of a table are updated at a time, so that they stay in a core's cache.
 _BLOCK = 2**15
+
+#: Where a larger share of a table has a gradient, the rows are updated where they lie.
+_MOST = 0.75
 
 
 class RowOptimizer(Optimizer):
@@ -80,38 +84,66 @@ class RowOptimizer(Optimizer):
 
     def _update(self, group: dict[str, Any], parameter: nn.Parameter, rows: LongTensor, values: FloatTensor) -> None:
         """Update rows of a parameter block by block."""
-        self.prepare(group, parameter)
-        projection = self._projections.get(id(parameter))
         weight = parameter.detach()
-        step = max(1, _BLOCK // max(1, weight[0].numel())) if weight.device.type == "cpu" else max(1, len(rows))
-        for start in range(0, len(rows), step):
-            block, gradient = rows[start : start + step], values[start : start + step]
-            updated = self.update_rows(group, self.state[parameter], weight, block, gradient)
-            store_rows(weight, block, updated if projection is None else projection(updated))
+        tables = [weight, *self.prepare(group, parameter)]
+        on_cpu = weight.device.type == "cpu"
+        step = max(1, _BLOCK // max(1, weight[:1].numel())) if on_cpu else max(1, len(rows))
+        blocks = _stretches if on_cpu and len(rows) > _MOST * len(weight) else _gathered
+        projection = self._projections.get(id(parameter))
+        for parts, gradient in blocks(tables, rows, values, step):
+            self.update_rows(group, self.state[parameter], gradient, *parts)
+            if projection is not None:
+                parts[0].copy_(projection(parts[0]))
 
     @abstractmethod
-    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> None:
+    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> Sequence[torch.Tensor]:
         """Create the state of a parameter if there is none, and count the step.
 
         :param group: the options of the parameter
         :param parameter: the parameter
+        :returns: the parts of the state that have a row for each row of the parameter
         """
 
     @abstractmethod
     def update_rows(
-        self,
-        group: dict[str, Any],
-        state: dict[str, Any],
-        weight: FloatTensor,
-        rows: LongTensor,
-        gradient: FloatTensor,
-    ) -> FloatTensor:
-        """Update the state of some rows.
+        self, group: dict[str, Any], state: dict[str, Any], gradient: FloatTensor, values: FloatTensor, *tables: Any
+    ) -> None:
+        """Update some rows, and their state, in place.
 
         :param group: the options of the parameter
         :param state: the state of the parameter
-        :param weight: shape: ``(num_rows, d)``, the weight; not to be changed
-        :param rows: shape: ``(u,)``, distinct rows
-        :param gradient: shape: ``(u, d)``, their gradient; not to be changed
-        :returns: shape: ``(u, d)``, the new rows
+        :param gradient: shape: ``(u, d)``, the gradient of the rows; not to be changed
+        :param values: shape: ``(u, d)``, the rows
+        :param tables: shapes: ``(u, *)``, the same rows of what :meth:`prepare` returned
         """
+
+
+def _gathered(
+    tables: Sequence[torch.Tensor], rows: LongTensor, values: FloatTensor, step: int
+) -> Iterator[tuple[list[torch.Tensor], FloatTensor]]:
+    """Yield copies of rows of the tables, and their gradient; what became of the copies is stored."""
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        parts = [table.index_select(0, block) for table in tables]
+        yield parts, values[start : start + step]
+        for table, part in zip(tables, parts, strict=True):
+            store_rows(table, block, part)
+
+
+def _stretches(
+    tables: Sequence[torch.Tensor], rows: LongTensor, values: FloatTensor, step: int
+) -> Iterator[tuple[list[torch.Tensor], FloatTensor]]:
+    """Yield stretches of the tables themselves, and their gradient; the few rows without one are put back."""
+    others = torch.ones(len(tables[0]), dtype=torch.bool).index_fill_(0, rows, 0).nonzero().squeeze(-1)
+    before = [table.index_select(0, others) for table in tables]
+    bounds = torch.searchsorted(rows, torch.arange(0, len(tables[0]) + step, step)).tolist()
+    spread = values.new_empty((step, *values.shape[1:]))
+    for first, (begin, end) in zip(count(0, step), pairwise(bounds)):
+        parts = [table[first : first + step] for table in tables]
+        gradient = values[begin:end]
+        if len(gradient) < len(parts[0]):
+            store_rows(spread, rows[begin:end] - first, gradient)
+            gradient = spread[: len(parts[0])]  # what stands in the other rows does not matter
+        yield parts, gradient
+    for table, old in zip(tables, before, strict=True):
+        store_rows(table, others, old)

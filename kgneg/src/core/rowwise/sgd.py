@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,7 @@ from torch.optim import SGD
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.rowwise.optimizer import RowOptimizer
-from kgneg.core.rowwise.storing import store_rows
-from kgneg.core.typing import FloatTensor, LongTensor
+from kgneg.core.typing import FloatTensor
 
 __all__ = ["RowSGD"]
 
@@ -53,46 +52,41 @@ class RowSGD(RowOptimizer, SGD):
                     self.state[parameter]["started"].fill_(1)
         return loss
 
-    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> None:
+    def prepare(self, group: dict[str, Any], parameter: nn.Parameter) -> Sequence[torch.Tensor]:
         """Create the velocity of a parameter if it needs one.
 
         :param group: the options of the parameter
         :param parameter: the parameter
+        :returns: the velocity, and which rows have one; nothing without momentum
         """
         state = self.state[parameter]
-        if not group["momentum"] or "started" in state:
-            return
-        moved = state.get("momentum_buffer") is not None  # by dense steps
-        if not moved:
-            state["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
-        state["started"] = torch.full((len(parameter), 1), moved, device=parameter.device)
+        if not group["momentum"]:
+            return ()
+        if "started" not in state:
+            moved = state.get("momentum_buffer") is not None  # by dense steps
+            if not moved:
+                state["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
+            state["started"] = torch.full((len(parameter), 1), moved, device=parameter.device)
+        return state["momentum_buffer"], state["started"]
 
     def update_rows(
-        self,
-        group: dict[str, Any],
-        state: dict[str, Any],
-        weight: FloatTensor,
-        rows: LongTensor,
-        gradient: FloatTensor,
-    ) -> FloatTensor:
-        """Update the velocity of some rows, if there is any.
+        self, group: dict[str, Any], state: dict[str, Any], gradient: FloatTensor, values: FloatTensor, *tables: Any
+    ) -> None:
+        """Update some rows, and their velocity if there is any, in place.
 
         :param group: the options of the parameter
-        :param state: the velocity
-        :param weight: shape: ``(num_rows, d)``, the weight
-        :param rows: shape: ``(u,)``, distinct rows
-        :param gradient: shape: ``(u, d)``, their gradient
-        :returns: shape: ``(u, d)``, the new rows
+        :param state: the state of the parameter
+        :param gradient: shape: ``(u, d)``, the gradient of the rows
+        :param values: shape: ``(u, d)``, the rows
+        :param tables: shapes: ``(u, d)`` and ``(u, 1)``, their velocity and whether they have one
         """
-        values = weight.index_select(0, rows)
         if group["weight_decay"]:
             gradient = gradient.add(values, alpha=group["weight_decay"])
-        if group["momentum"]:
-            buffer, started = state["momentum_buffer"], state["started"]
+        if tables:
+            velocity, started = tables
             # the first gradient of a row is its velocity, undamped, as in torch
-            damping = torch.where(started.index_select(0, rows).bool(), 1 - group["dampening"], 1.0)
-            velocity = buffer.index_select(0, rows).mul_(group["momentum"]).addcmul_(gradient, damping)
-            store_rows(buffer, rows, velocity)
-            started.index_fill_(0, rows, 1)
+            damping = torch.where(started.bool(), 1 - group["dampening"], 1.0)
+            velocity.mul_(group["momentum"]).addcmul_(gradient, damping)
+            started.fill_(1)
             gradient = gradient.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
-        return values.add_(gradient, alpha=-group["lr"])
+        values.add_(gradient, alpha=-group["lr"])

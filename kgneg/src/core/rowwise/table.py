@@ -205,19 +205,21 @@ class RowTable:
         return source, index, weights
 
     def _stacked(self, sources: list[FloatTensor]) -> tuple[list[int], FloatTensor]:
-        """Return where each source starts in a common one, and that; behind the workspace where there is room."""
+        """Return where each source starts in a common one, and that; it lies in the workspace where there is room."""
         total = sum(map(len, sources))
         base = self._workspace.data_ptr()
         inside = [i for i, part in enumerate(sources) if len(part) and part.data_ptr() == base]
-        starts = [0] * len(sources)
-        if len(inside) != 1 or self._workspace.numel() < total * self.dim:
-            for i in range(1, len(sources)):
-                starts[i] = starts[i - 1] + len(sources[i - 1])
-            return starts, torch.cat(sources)
-        common = self._workspace[: total * self.dim].view(total, self.dim)
-        end = len(sources[inside[0]])
+        lent = self._lent is not None and self._lent() is not None
+        starts, end = [0] * len(sources), 0
+        if not inside and not lent:
+            common = self.workspace(total)
+        elif len(inside) == 1 and self._workspace.numel() >= total * self.dim:
+            common, end = self._workspace[: total * self.dim].view(total, self.dim), len(sources[inside[0]])
+        else:
+            common = self.weight.new_empty((total, self.dim), requires_grad=False)
+            inside = []
         for i, part in enumerate(sources):
-            if i != inside[0]:
+            if i not in inside:
                 common[end : end + len(part)] = part
                 starts[i], end = end, end + len(part)
         return starts, common
