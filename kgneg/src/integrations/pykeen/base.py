@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from functools import cache
 from typing import Any, ClassVar
 
 import torch
 from pykeen.sampling import NegativeSampler
-from pykeen.triples.instances import BaseBatchedSLCWAInstances
+from pykeen.triples.instances import BatchedSLCWAInstances
 from torch.utils.data import get_worker_info
 
 from kgneg.core.cache import MemoryCache, content_key
@@ -22,6 +23,7 @@ from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import validate_count
+from kgneg.integrations.pykeen.grouped import Groups, Masks, group_by_side
 
 __all__ = ["NUM_NEGS_RANGE", "KgnegNegativeSampler", "Setup"]
 
@@ -32,6 +34,8 @@ NUM_NEGS_RANGE: Mapping[str, Mapping[str, Any]] = {
 
 #: Indices and pools of this process: PyKEEN constructs a sampler two or three times per run.
 _shared = MemoryCache(size=16)
+#: How many triples each worker gets when it is found out which it walks over.
+_SHARE = 64
 
 
 def _twin(value: Any) -> Any:
@@ -92,6 +96,9 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
     Negatives are never known training triples (``filtered=True``, the default), so there is no mask; ``filtered=False``
     draws without looking. A ``filterer`` is applied on top and does give a mask.
 
+    PyKEEN after 1.11 asks for negatives grouped by the end that was replaced when its loop is told ``grouped=True``;
+    :meth:`sample_grouped` gives those that :meth:`sample` would give. PyKEEN 1.11 never asks.
+
     Draws come from a private generator: construction and sampling leave torch's global stream untouched. Its seed is
     ``seed``, or what was given to :func:`torch.manual_seed` (PyKEEN's ``random_seed``).
 
@@ -111,6 +118,8 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
     citation: ClassVar[str]
     #: Whether the method needs a text for every entity.
     needs_text: ClassVar[bool] = False
+    #: What PyKEEN after 1.11 looks at before it asks for groups.
+    supports_grouped_corruption: ClassVar[bool] = True
 
     corruptor: Corruptor
 
@@ -173,10 +182,43 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         :param positive_batch: shape: ``(*batch, 3)``, ids
         :returns: shape: ``(*batch, num_negs_per_pos, 3)``
         """
+        return self._drawn(positive_batch).triples
+
+    def corrupt_batch_grouped(self, positive_batch: LongTensor) -> Groups:
+        """Draw negatives as replacements of heads and of tails.
+
+        :param positive_batch: shape: ``(*batch, 3)``, ids
+        :returns: for ``"head"`` and ``"tail"``, where there are any, entities of shape ``(*batch, k)``; the numbers
+            ``k`` sum to ``num_negs_per_pos``
+        :raises InvalidInputError: if positives differ in how many of their negatives replace the head
+        """
+        groups, masks = group_by_side(self._drawn(positive_batch))
+        if masks is not None:
+            raise InvalidInputError(
+                "the positives of this batch differ in how many of their negatives replace the head, so groups need "
+                "masks: call sample_grouped, or take an even num_negs_per_pos and sides='uniform'"
+            )
+        return groups
+
+    def sample_grouped(self, positive_batch: LongTensor) -> tuple[Groups, Masks | None]:
+        """Draw negatives as replacements of heads and of tails: those that :meth:`sample` would draw.
+
+        With an odd ``num_negs_per_pos`` or ``sides="bernoulli"`` positives differ in how many of their negatives
+        replace the head. Then groups are wider, and masks leave out what is no negative; see
+        :func:`~kgneg.integrations.pykeen.grouped.group_by_side`.
+
+        :param positive_batch: shape: ``(*batch, 3)``, ids
+        :returns: for ``"head"`` and ``"tail"``, where there are any, entities of shape ``(*batch, k)``, and masks of
+            the same shape, true for what counts; ``None`` when all count
+        """
+        negatives = self._drawn(positive_batch)
+        mask = None if self.filterer is None else self.filterer(negative_batch=negatives.triples)
+        return group_by_side(negatives, mask)
+
+    def _drawn(self, positive_batch: LongTensor) -> Negatives:
         _warn_about_workers()
         trusted, self._trusted = self._trusted and positive_batch.dtype == torch.int64, True
-        triples: LongTensor = self.corruptor(positive_batch, self.num_negs_per_pos, trusted=trusted).triples
-        return triples
+        return self.draw(positive_batch, trusted=trusted)
 
     def report(self) -> dict[str, int]:
         """Return how many negatives were drawn, rejected at first, filled by fall-back, and turned to the other end."""
@@ -184,12 +226,24 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
 
 
 def _warn_about_workers() -> None:
-    """Warn, once per process, when PyKEEN's loader runs two or more workers."""
+    """Warn, once per process, when PyKEEN's loader runs two or more workers and these lose triples."""
     worker = get_worker_info()
-    if worker is None or worker.num_workers < 2 or worker.id > 0:
+    if worker is None or worker.num_workers < 2 or worker.id != 1:
         return
-    if isinstance(worker.dataset, BaseBatchedSLCWAInstances):
+    if _loses_triples(worker.dataset, worker.num_workers):
         _warn_once(worker.num_workers)
+
+
+@cache
+def _loses_triples(instances: Any, num_workers: int) -> bool:
+    """Return whether the second worker walks over the triples of the first, as that of PyKEEN 1.11 does."""
+    if getattr(type(instances), "iter_triple_ids", None) is not BatchedSLCWAInstances.iter_triple_ids:
+        return False
+    probe = copy(instances)
+    probe.mapped_triples = torch.zeros(_SHARE * num_workers, 3, dtype=torch.int64)
+    probe.batch_size, probe.drop_last = 1, False
+    with torch.random.fork_rng(devices=[]):
+        return all(number < _SHARE for batch in probe.iter_triple_ids() for number in batch)
 
 
 @cache
@@ -200,5 +254,5 @@ def _warn_once(num_workers: int) -> None:
         "triples only, because every worker of its sLCWA loader walks over the same leading part. Use "
         'num_workers=0, for kgneg\'s samplers are fast enough for the main process, or training_loop="kgneg".',
         UserWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
