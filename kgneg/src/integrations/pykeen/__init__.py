@@ -74,7 +74,7 @@ def _register_training() -> None:
     """Register the training loop and the row-wise optimisers."""
     from pykeen.training import training_loop_resolver
 
-    from kgneg.integrations.pykeen.training import KgnegTrainingLoop
+    from kgneg.integrations.pykeen.training.loop import KgnegTrainingLoop
     from kgneg.integrations.pykeen.training.optimizers import register
 
     training_loop_resolver.register(KgnegTrainingLoop, raise_on_conflict=False)

@@ -81,8 +81,8 @@ def _made(factory: TriplesFactory, mapped_triples: LongTensor) -> bool:
     own = factory.mapped_triples
     if own is mapped_triples:
         return True
-    if not factory.create_inverse_triples:
-        return own.shape == mapped_triples.shape and torch.equal(own, mapped_triples.to(own.device))
+    if len(mapped_triples) == len(own):
+        return torch.equal(own, mapped_triples.to(own.device))
     if len(mapped_triples) != 2 * len(own):
         return False
     first = mapped_triples[: len(own)].to(own.device)
@@ -94,7 +94,8 @@ def _made(factory: TriplesFactory, mapped_triples: LongTensor) -> bool:
 def _contains(factory: TriplesFactory, mapped_triples: LongTensor) -> bool:
     """Return whether all triples are of a factory, or inverses of such."""
     head, relation, tail = mapped_triples.cpu().unbind(-1)
-    if factory.create_inverse_triples:
+    # after 1.11 the model, and not the factory, knows of inverse relations
+    if getattr(factory, "create_inverse_triples", False):
         turned = relation % 2 == 1
         head, tail = torch.where(turned, tail, head), torch.where(turned, head, tail)
         relation = relation // 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pykeen.training  # noqa: F401 - complete before the loop, which is registered as soon as it is
+
 from kgneg.integrations.pykeen.training.loop import KgnegTrainingLoop
 
 __all__ = ["KgnegTrainingLoop"]

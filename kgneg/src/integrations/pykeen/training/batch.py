@@ -10,6 +10,7 @@ from pykeen.sampling import BasicNegativeSampler, NegativeSampler
 from kgneg.core.negatives import Negatives
 from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, FloatTensor, LongTensor
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
+from kgneg.integrations.pykeen.training.versions import group_triples
 
 __all__ = ["Sided", "TrainingBatch", "draw_batch"]
 
@@ -230,11 +231,14 @@ class TrainingBatch(Mapping[str, torch.Tensor]):
     def from_mapping(cls, batch: Mapping[str, torch.Tensor]) -> TrainingBatch:
         """Take over a batch of PyKEEN's own loader.
 
-        :param batch: with the keys ``positives``, ``negatives`` and perhaps ``masks``, ``pos_weights``, ``neg_weights``
+        :param batch: with the keys ``positives``, ``negatives`` and perhaps ``masks``, ``pos_weights`` and
+            ``neg_weights``; or, as PyKEEN after 1.11 has it, ``corruptions`` by target in the place of ``negatives``
         :returns: the batch
         """
         if isinstance(batch, cls):
             return batch
+        if "corruptions" in batch:
+            batch = group_triples(batch)
         positives, negatives = batch["positives"], batch["negatives"]
         sided = Sided.from_triples(positives, negatives)
         weights = (batch.get(name) for name in ("masks", "pos_weights", "neg_weights"))

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from pykeen.models import ERModel, Model
-from pykeen.models.nbase import _NewAbstractModel
 from pykeen.nn.representation import Embedding, Representation
 from pykeen.regularizers import NoRegularizer, Regularizer
 
@@ -37,7 +36,7 @@ def listed_hooks(model: Model) -> Iterator[None]:
     if (
         isinstance(model, ERModel)
         and "post_parameter_update" not in own
-        and kind.post_parameter_update is _NewAbstractModel.post_parameter_update
+        and kind.post_parameter_update is ERModel.post_parameter_update
     ):
         updated: list[Any] = [
             module
@@ -54,7 +53,7 @@ def listed_hooks(model: Model) -> Iterator[None]:
     if (
         isinstance(model, ERModel)
         and "collect_regularization_term" not in own
-        and kind.collect_regularization_term is _NewAbstractModel.collect_regularization_term
+        and kind.collect_regularization_term is ERModel.collect_regularization_term
     ):
         regularizers = [
             module

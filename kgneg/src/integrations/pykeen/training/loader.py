@@ -9,7 +9,7 @@ import torch
 from pykeen.sampling import BasicNegativeSampler, NegativeSampler
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from kgneg.core.distributed import broadcast_number, part_of_batch, rank, world_size
+from kgneg.core.distributed import broadcast_number, part_of_batch, rank, seed_for_rank, world_size
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
@@ -92,7 +92,7 @@ class EpochBatches:
         if not self.num_workers:
             yield from map(self.draw, self.batch_ids(seed))
             return
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed_for_rank(seed))  # the workers of each process draw their own
         yield from DataLoader(
             _Share(self, seed),
             batch_size=None,

@@ -29,6 +29,7 @@ from kgneg.core.distributed import (
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.exchange import exchange_gradients
 from kgneg.core.rowwise import RowAdam
+from kgneg.core.seeding import mix_seeds
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
@@ -41,6 +42,7 @@ from kgneg.integrations.pykeen.training.regularization import OutputRegularizati
 from kgneg.integrations.pykeen.training.scoring import FlatScorer, GroupedScorer, QueryScorer, Scorer
 from kgneg.integrations.pykeen.training.streams import load_sampler_state, sampler_state, streams
 from kgneg.integrations.pykeen.training.tables import RowTables
+from kgneg.integrations.pykeen.training.versions import training_triples
 
 __all__ = ["KgnegTrainingLoop"]
 
@@ -130,24 +132,28 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             self.lr_scheduler.optimizer = variant
         self.optimizer = variant
 
-    def _make_sampler(self, triples_factory: CoreTriplesFactory, triples: torch.Tensor) -> NegativeSampler:
+    def _make_sampler(self, triples: torch.Tensor, num_entities: int, num_relations: int) -> NegativeSampler:
         sampler = negative_sampler_resolver.make(
             self.negative_sampler,
             pos_kwargs=self.negative_sampler_kwargs,
             mapped_triples=triples,
-            num_entities=triples_factory.num_entities,
-            num_relations=triples_factory.num_relations,
+            num_entities=num_entities,
+            num_relations=num_relations,
         )
-        if world_size() > 1:  # each process draws its own negatives
+        if world_size() > 1:  # each process draws its own negatives, other ones after a restart
             for generators in streams(sampler):
-                generators.seed = seed_for_rank(generators.seed)
-            torch.manual_seed(seed_for_rank(torch.initial_seed()))
+                generators.seed = self._own_seed(generators.seed)
+            torch.manual_seed(self._own_seed(torch.initial_seed()))
         attach = getattr(sampler, "attach_model", None)
         if attach is not None:
             from kgneg.integrations.pykeen.handle import ModelHandle
 
             attach(ModelHandle(self.model, mode=self.mode))
         return sampler
+
+    def _own_seed(self, seed: int) -> int:
+        seed = seed_for_rank(seed)
+        return mix_seeds(seed, self._epoch) if self._epoch else seed
 
     # Runs
 
@@ -199,6 +205,11 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
                 raise InvalidInputError(
                     f"shared={self.shared} does not go with sampler={sampler!r}: leave out one of both"
                 )
+            if world_size() > 1:
+                raise InvalidInputError(
+                    f"sampler={sampler!r} draws subgraphs, which {world_size()} processes cannot part: "
+                    "leave it out, or start one process"
+                )
             return super()._create_training_data_loader(
                 triples_factory,
                 sampler=sampler,
@@ -207,13 +218,14 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
                 num_workers=num_workers,
                 **kwargs,
             )
-        triples = triples_factory._add_inverse_triples_if_necessary(mapped_triples=triples_factory.mapped_triples)
-        negative_sampler = self._make_sampler(triples_factory, triples)
+        triples, num_relations = training_triples(triples_factory, self.model)
+        negative_sampler = self._make_sampler(triples, triples_factory.num_entities, num_relations)
         if self._sampler is None:  # that of this run; callbacks make others for their own triples
             self._sampler = negative_sampler
             broadcast_parameters(self.model)  # the processes drew different numbers while memory was probed
             if self._sampler_state is not None:
-                load_sampler_state(negative_sampler, self._sampler_state)
+                # a checkpoint tells where the streams of one process stand
+                load_sampler_state(negative_sampler, self._sampler_state, with_streams=world_size() == 1)
                 self._sampler_state = None
         weighter: Any = self.loss_weighter
         return EpochBatches(

@@ -69,7 +69,7 @@ def query_form(model: Model) -> QueryForm | None:
     """
     if not isinstance(model, ERModel) or type(model).score_hrt is not ERModel.score_hrt:
         return None
-    if type(model)._get_representations is not ERModel._get_representations:
+    if getattr(type(model), "_get_representations", None) is not getattr(ERModel, "_get_representations", None):
         return None
     representations = (*model.entity_representations, *model.relation_representations)
     if (len(model.entity_representations), len(model.relation_representations)) != (1, 1):

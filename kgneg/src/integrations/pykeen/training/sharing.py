@@ -27,6 +27,11 @@ def check_sharing(sampler: NegativeSampler) -> None:
             "shared negatives need a sampler of kgneg without filterer, or PyKEEN's unfiltered basic one for heads and "
             f"tails, got {type(sampler).__name__}: leave out shared, or take another sampler"
         )
+    if ours and sampler.corruptor.sides.policy == "bernoulli":
+        raise InvalidInputError(
+            "shared negatives replace heads and tails equally often for all relations, but the sides of "
+            f"{type(sampler).__name__} are 'bernoulli': leave out shared, or take other sides"
+        )
 
 
 def draw_shared_batch(
@@ -34,9 +39,9 @@ def draw_shared_batch(
 ) -> TrainingBatch:
     """Draw one pool of negatives for each chunk of positives.
 
-    Half of a pool replaces heads, half tails. Each entity of a pool is drawn as a negative for one positive of the
-    chunk. For the others of the chunk it is masked where it is the entity that it replaces or, with a sampler that
-    excludes known triples, where it makes one.
+    Half of a pool replaces heads and half tails, unless the sampler replaces one end only, or one in turn. Each entity
+    of a pool is drawn as a negative for one positive of the chunk. For the others of the chunk it is masked where it is
+    the entity that it replaces or, with a sampler that excludes known triples, where it makes one.
 
     :param sampler: the sampler; its ``num_negs_per_pos`` is the size of a pool
     :param positives: shape: ``(b, 3)``, ids that are known to be in range
@@ -45,7 +50,7 @@ def draw_shared_batch(
     :returns: the batch
     """
     rows, n, device = len(positives), sampler.num_negs_per_pos, positives.device
-    chunks, heads = -(-rows // chunk), n // 2
+    chunks, heads = -(-rows // chunk), _heads(sampler, device)
     first = torch.arange(chunks, device=device)[:, None] * chunk
     length = (rows - first).clamp_(max=chunk)
     side = torch.tensor([HEAD] * heads + [TAIL] * (n - heads), device=device).expand(chunks, n)
@@ -73,6 +78,17 @@ def draw_shared_batch(
         batch.pos_weights = loss_weighter.weight_triples(positives)  # type: ignore[attr-defined]
         batch.neg_weights = loss_weighter.weight_triples(batch.triples)  # type: ignore[attr-defined]
     return batch
+
+
+def _heads(sampler: NegativeSampler, device: torch.device) -> int:
+    """Return how many entities of a pool replace heads."""
+    n, generator = sampler.num_negs_per_pos, None
+    if isinstance(sampler, KgnegNegativeSampler):
+        sides, generator = sampler.corruptor.sides, sampler.corruptor.generators.get(device)
+        if sides.policy != "uniform":
+            return int(sides.heads(torch.empty(0, dtype=torch.int64), n))
+    coin = int(torch.randint(2, (), generator=generator, device=device)) if n % 2 else 0
+    return n // 2 + coin
 
 
 def _queries(positives: LongTensor, column: int) -> Queries:

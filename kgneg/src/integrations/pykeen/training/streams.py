@@ -36,12 +36,15 @@ def sampler_state(sampler: NegativeSampler) -> dict[str, Any]:
     }
 
 
-def load_sampler_state(sampler: NegativeSampler, state: dict[str, Any]) -> None:
+def load_sampler_state(sampler: NegativeSampler, state: dict[str, Any], *, with_streams: bool = True) -> None:
     """Let a sampler go on where another one of its kind stood.
 
     :param sampler: the sampler
     :param state: what :func:`sampler_state` returned
+    :param with_streams: whether the streams of random numbers go on as well, and not only the buffers
     """
     sampler.load_state_dict(state["buffers"])
+    if not with_streams:
+        return
     for generators, stood in zip(streams(sampler), state["streams"], strict=True):
         generators.__setstate__(stood)
