@@ -83,8 +83,9 @@ docs: $(VENV)/.stamp-docs ## build the documentation; warnings are errors
 	rm -rf docs/api/_autosummary
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
 
-bench: $(VENV)/.stamp-run ## measure the samplers
+bench: $(VENV)/.stamp-run ## measure the samplers, and for about two hours the training loop
 	$(PY) benchmarks/samplers.py
+	$(PY) benchmarks/training.py
 
 build: $(VENV)/.stamp-release ## build the source distribution and the wheel
 	rm -rf dist

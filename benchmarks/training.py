@@ -5,7 +5,9 @@ within a round, its spread is given by the quartiles. One CPU thread. Seconds of
 times the number of batches. Ranking is measured after equal epochs, with several seeds.
 
 What is measured goes into a file at once; a command that was stopped goes on where it was. Tables and plot are made
-from that file (benchmarks/training_page.py).
+from that file (benchmarks/training_page.py). Those of docs/benchmarks.md are made from docs/results/training.json:
+
+    python benchmarks/training.py --results docs/results/training.json --out docs/benchmarks.md
 
 The datasets are looked for in PyKEEN's folder (PYSTOW_HOME), or in a folder `pystow` below KGNEG_DATA, which is copied.
 When they are not there, the command says so and ends.
@@ -37,7 +39,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from training_page import write_page
+from training_page import tables, write_page
 
 from samplers import find_data
 
@@ -65,7 +67,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="of the ranking")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--again", action="store_true", help="measure also what has been measured")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "training.json")
+    parser.add_argument("--results", type=Path, default=Path("build/training.json"), help="what was measured")
     parser.add_argument("--out", type=Path, help="a page with marks, to be brought up to date")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -80,6 +82,8 @@ def main() -> None:
         for key, loops in {"speed": speed, "ranking": ranking, "growth": growth}[part](arguments):
             if arguments.again or key not in results:
                 results.add(key, measure(key, loops))
+    for table in tables(results.found).values():
+        print(f"\n{table}")
     if arguments.out is not None:
         write_page(arguments.out, results.found)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_page"]
+__all__ = ["tables", "write_page"]
 
 NAMES = {"codexsmall": "CoDEx-S", "fb15k237": "FB15k-237", "wn18rr": "WN18RR"}
 MODELS = {"transe": "TransE", "distmult": "DistMult", "complex": "ComplEx", "rotate": "RotatE"}
@@ -21,17 +21,36 @@ def write_page(page: Path, found: Sequence[Measured]) -> None:
     :param page: the page
     :param found: what was measured
     """
-    parts = {name: [one for one in found if one["key"]["part"] == name] for name in ("speed", "ranking", "growth")}
     text = page.read_text()
-    for name, table in (("speed", speed_table), ("ranking", ranking_table), ("growth", growth_table)):
-        if parts[name]:
-            begin, end = f"<!-- training-{name}:begin -->", f"<!-- training-{name}:end -->"
-            pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-            filled = f"{begin}\n\n{table(parts[name])}\n\n{end}"
-            text = pattern.sub(lambda _, filled=filled: filled, text)
+    for name, filled in tables(found).items():
+        begin, end = f"<!-- training-{name}:begin -->", f"<!-- training-{name}:end -->"
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        text = pattern.sub(lambda _, inner=f"{begin}\n\n{filled}\n\n{end}": inner, text)
     page.write_text(text)
-    if parts["speed"] and parts["growth"]:
-        plot(page.parent / "training.svg", parts["speed"], parts["growth"])
+    measured, grown = of_part(found, "speed"), of_part(found, "growth")
+    if measured and grown:
+        plot(page.parent / "training.svg", measured, grown)
+
+
+def tables(found: Sequence[Measured]) -> dict[str, str]:
+    """Return a table for each part that was measured.
+
+    :param found: what was measured
+    :returns: Markdown by the name of the part
+    """
+    makers = {"speed": speed_table, "ranking": ranking_table, "growth": growth_table}
+    return {name: make(of_part(found, name)) for name, make in makers.items() if of_part(found, name)}
+
+
+def of_part(found: Sequence[Measured], part: str) -> list[Measured]:
+    """Return what was measured for a part, in a fixed order."""
+    chosen = [one for one in found if one["key"]["part"] == part]
+    order = [*NAMES, *MODELS]
+
+    def place(one: Measured) -> list[int]:
+        return [order.index(name) if (name := one["key"].get(key)) in order else -1 for key in ("dataset", "model")]
+
+    return sorted(chosen, key=place)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], above: str) -> str:
