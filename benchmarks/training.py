@@ -48,6 +48,8 @@ DATASETS = ("codexsmall", "fb15k237", "wn18rr")
 MODELS = ("transe", "distmult", "complex", "rotate")
 SHAPES = ((256, 1), (1024, 32))
 GRAPHS = ((10**4, 10**6), (10**5, 10**6), (10**6, 10**6), (10**5, 10**5), (10**5, 10**7))
+#: what the models learn with in twenty epochs
+LOSSES = {"transe": "nssa", "distmult": "infonce", "complex": "infonce", "rotate": "nssa"}
 LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "PyKEEN": ("slcwa", {}),
     "kgneg": ("kgneg", {}),
@@ -141,7 +143,13 @@ def ranking(arguments: argparse.Namespace) -> Plan:
     """Yield what to train and rank."""
     for dataset, model in product(arguments.dataset or DATASETS[:1], arguments.model or MODELS):
         key = {"part": "ranking", "dataset": dataset, "model": model, "batch": 1024, "negatives": 32, "dim": 64}
-        key |= {"epochs": arguments.epochs, "lr": 0.01, "seeds": arguments.seeds, "device": arguments.device}
+        key |= {
+            "epochs": arguments.epochs,
+            "lr": 0.01,
+            "loss": LOSSES[model],
+            "seeds": arguments.seeds,
+            "device": arguments.device,
+        }
         yield key, list(LOOPS)
 
 
@@ -180,7 +188,7 @@ def train(options: dict[str, Any], factory: Any, callback: Any = None, epochs: i
         triples_factory=factory,
         embedding_dim=options["dim"],
         random_seed=options.get("seed", 0),
-        loss="nssa",
+        loss=options.get("loss", "nssa"),
     ).to(options.get("device", "cpu"))
     loop = training_loop_resolver.make(
         name,

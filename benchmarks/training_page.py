@@ -65,7 +65,7 @@ def conditions(found: Sequence[Measured]) -> str:
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return (
         f"Measured on {when}: one thread of a {last['machine']} {last['key']['device'].upper()}, torch "
-        f"{last['torch']}, PyKEEN {last['pykeen']}, PyKEEN's basic sampler, Adam, self-adversarial loss"
+        f"{last['torch']}, PyKEEN {last['pykeen']}, PyKEEN's basic sampler, Adam"
     )
 
 
@@ -107,15 +107,15 @@ def speed_table(found: Sequence[Measured]) -> str:
             cells += [f"{middle(runs) * runs[0]['batches']:.2f}", times_faster(stock, runs)] if runs else ["", ""]
         rows.append([*cells, f"{middle(stock, 'peak'):.0f} / {middle(loops['kgneg'], 'peak'):.0f}"])
     key = found[-1]["key"]
-    return table(header, rows, f"{conditions(found)}, dimension {key['dim']}, {key['rounds']} rounds.")
+    return table(header, rows, f"{conditions(found)}, nssa loss, dimension {key['dim']}, {key['rounds']} rounds.")
 
 
 def ranking_table(found: Sequence[Measured]) -> str:
-    header = ["graph", "model", "epochs", "seeds", "PyKEEN", "kgneg", "kgneg, shared by 64"]
+    header = ["graph", "model", "loss", "epochs", "seeds", "PyKEEN", "kgneg", "kgneg, shared by 64"]
     rows = []
     for one in found:
         key = one["key"]
-        cells: list[object] = [*title(key), key["epochs"], key["seeds"]]
+        cells: list[object] = [*title(key), key["loss"], key["epochs"], key["seeds"]]
         for runs in one["loops"].values():
             scores = [run["mrr"] for run in runs]
             deviation = statistics.stdev(scores) if len(scores) > 1 else 0.0
@@ -137,7 +137,7 @@ def growth_table(found: Sequence[Measured]) -> str:
         cells = [f"{key['entities']:,}", f"{key['triples']:,}", f"{key['batch']:,} x {key['negatives']}"]
         cells += [f"{distinct:,.0f}", f"{middle(loops['PyKEEN']) * 1e3:,.1f}", f"{middle(loops['kgneg']) * 1e3:,.2f}"]
         rows.append([*cells, times_faster(loops["PyKEEN"], loops["kgneg"])])
-    return table(header, rows, f"{conditions(found)}, DistMult, dimension {found[-1]['key']['dim']}.")
+    return table(header, rows, f"{conditions(found)}, nssa loss, DistMult, dimension {found[-1]['key']['dim']}.")
 
 
 def plot(path: Path, measured: Sequence[Measured], grown: Sequence[Measured]) -> None:
