@@ -22,12 +22,15 @@ def run_tutorial(path: Path, folder: Path) -> str:
 
 
 def test_every_tutorial_is_run() -> None:
-    assert [path.stem for path in TUTORIALS] == ["01_first_comparison"], "write a test that runs the new tutorial"
+    stems = [path.stem for path in TUTORIALS]
+    assert stems == ["01_first_comparison", "02_faster_training", "03_a_study"], (
+        "write a test that runs the new tutorial"
+    )
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 80
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 110
 
 
 @pytest.mark.slow
@@ -40,3 +43,37 @@ def test_first_comparison(tmp_path: Path) -> None:
     assert drawn == lemon_drawn
     assert int(known) > 0
     assert int(lemon_known) == 0
+
+
+@pytest.mark.slow
+def test_faster_training(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "02_faster_training")
+    tables = run_tutorial(path, tmp_path).split("\n\n")
+    loops, sizes, samplers = (
+        [line.rsplit(maxsplit=width) for line in table.splitlines()]
+        for table, width in zip(tables, (3, 2, 3), strict=True)
+    )
+    differs = {name: float(difference) for name, _, difference, _ in loops[1:]}
+    assert list(differs) == ["PyKEEN's loop", "updates=dense", "updates=rows", "shared=32"]
+    assert differs["updates=dense"] == 0
+    assert 0 < differs["updates=rows"] < differs["shared=32"]
+    assert [entities for entities, _, _ in sizes[1:]] == ["1,000", "100,000"]
+    _, stock, ours = sizes[-1]
+    assert float(ours) < float(stock)
+    hidden = {name: float(share.rstrip("%")) for name, _, _, share in samplers[1:]}
+    assert list(hidden) == ["kgneg-uniform", "dynamic", "dynamic, skip_top=4"]
+    assert hidden["dynamic, skip_top=4"] < hidden["dynamic"]
+
+
+@pytest.mark.slow
+def test_a_study(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "03_a_study")
+    output = run_tutorial(path, tmp_path)
+    lines = output.splitlines()
+    assert lines[:2] == ["first run: {'complete': 4}", "second run: {'complete': 6}"]
+    assert [line.split()[0] for line in lines[4:10]] == list("012345")
+    (scores,) = (line.split() for line in lines if line.startswith("test MRR:"))
+    assert scores[2] == scores[6]
+    for name in ("report.html", "trials.csv", "results.json", "best.json", "history.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+    assert "  optimizer.lr" in output
