@@ -11,11 +11,20 @@ from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.draws import draw_below
 from kgneg.core.errors import InvalidInputError, KeyOverflowError
 from kgneg.core.handles import CandidateScorer, ModelAware
+from kgneg.core.masks import flat_nonzero
 from kgneg.core.modules import BufferModule
 from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import HEAD, TAIL, BoolTensor, FloatTensor, IntTensor, LongTensor
 from kgneg.core.validation import validate_count, validate_triples
-from kgneg.samplers.screening import Screen, Slots, choose_highest, excluded, without_repeats
+from kgneg.samplers.screening import (
+    SCREEN_RANGES,
+    Screen,
+    Slots,
+    Tally,
+    choose_highest,
+    validate_finite,
+    without_repeats,
+)
 
 __all__ = ["NSCachingCorruptor"]
 
@@ -28,13 +37,17 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
 
     Every pair of a head and a relation, and of a relation and a tail, that occurs in the triples has a cache of
     entities. When a pair is asked for, its cache is refreshed: its members and some random entities are scored, and the
-    new members are drawn from both without replacement, with probabilities proportional to ``exp(score)``. Negatives
-    are then drawn uniformly from the cache. Other than published, a cache is refreshed before it is drawn from, so that
-    the random entities of the start are never used; and known triples are excluded exactly at every refresh.
+    new members are drawn from both without replacement, with probabilities proportional to ``exp(score /
+    temperature)``. Negatives are then drawn uniformly from the cache. Other than published, a cache is refreshed before
+    it is drawn from, so that the random entities of the start are never used; and known triples are excluded exactly at
+    every refresh.
 
     A cache that holds few entities with high scores collects unknown true triples. ``skip_top`` and ``ceiling`` are
-    applied at every refresh. Pairs that do not occur in the triples, and caches that nothing is left for, give uniform
-    entities.
+    applied at every refresh. Where less is left than a cache can hold, negatives repeat what is left. Where nothing is
+    left, the slots are rejected: the cache is refreshed again with other random entities, in at most :attr:`redraws`
+    rounds, and what is then still open is filled by an exact uniform draw, which no option binds, and flagged as
+    ``fallback``. ``tally`` counts what was left out for which reason, see
+    :class:`~kgneg.samplers.screening.Tally`. Pairs that do not occur in the triples give uniform entities.
 
     It needs a model, see :meth:`~kgneg.core.handles.ModelAware.attach`.
 
@@ -44,7 +57,8 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
     :param triples: shape: ``(m, 3)``, the training triples
     :param cache: the number of entities in each cache, 50 as published
     :param candidates: how many random entities compete for a place in it at each refresh, 50 as published
-    :param refresh: caches are refreshed in every such batch, 1 as published
+    :param refresh: caches are refreshed in every such batch, 1 as published; each call of :meth:`propose` is a batch
+    :param temperature: 1 as published; 0 takes the highest scores, larger values choose more evenly
     :param skip_top: how many of the best of these are left out
     :param ceiling: entities are left out whose score exceeds that of the positive by more; where a pair has several
         positives in a batch, the lowest score counts; ``None``: none
@@ -64,8 +78,9 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cache": {"type": int, "low": 10, "high": 100, "log": True},
         "candidates": {"type": int, "low": 10, "high": 100, "log": True},
-        "skip_top": {"type": int, "low": 0, "high": 8},
-        "share": {"type": float, "low": 0.25, "high": 1.0},
+        "refresh": {"type": int, "low": 1, "high": 16, "log": True},
+        "temperature": {"type": float, "low": 0.25, "high": 4.0, "log": True},
+        **SCREEN_RANGES,
     }
     pairs: LongTensor
     members: IntTensor
@@ -79,6 +94,7 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         cache: int = 50,
         candidates: int = 50,
         refresh: int = 1,
+        temperature: float = 1.0,
         skip_top: int = 0,
         ceiling: float | None = None,
         share: float = 1.0,
@@ -89,7 +105,9 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         cache = validate_count("cache", cache)
         self.candidates = validate_count("candidates", candidates)
         self.refresh = validate_count("refresh", refresh)
+        self.temperature = validate_finite("temperature", temperature, 0.0)
         self.screen = Screen(skip_top=skip_top, ceiling=ceiling, share=share)
+        self.tally = Tally()
         triples = validate_triples(triples, self.num_entities, self.num_relations).reshape(-1, 3)
         if 2 * self.num_entities * self.num_relations >= 2**63:
             raise KeyOverflowError(
@@ -135,6 +153,12 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         :returns: ids and hits of shape ``(q, n)``; no hit where a cache is empty
         :raises InvalidInputError: if there is no model
         """
+        return self._propose_signed(queries, n, generator)[0]
+
+    def _propose_signed(
+        self, queries: Queries, n: int, generator: torch.Generator
+    ) -> tuple[Proposals, torch.Tensor | None]:
+        """Return proposals, and which of them are from caches."""
         scorer = self.scorer
         slots = Slots(queries, n)
         rows, found = self._rows(slots.groups)
@@ -142,20 +166,40 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
             chosen = self._due(rows, found)
             self._refresh(scorer, slots.groups[chosen], rows[chosen], generator)
             self.batches += 1
-        hard = slots.hard(self.screen.share, generator)
-        size = self.members.shape[-1]
-        filled = torch.where(found, (self.members[rows] != _EMPTY).sum(-1), 0) if len(self.pairs) else rows
-        if slots.merged:
-            group = slots.group()
-            rows, found, filled, hard = rows[group], found[group], filled[group], hard[group]
-        shape = (len(queries), n)
-        place = draw_below(filled[:, None], shape, generator, generator.device, largest=size)
-        uniform = draw_below(self.num_entities, shape, generator, generator.device)
+        hard = torch.where(found, slots.hard(self.screen.share, generator), 0)
+        uniform = draw_below(self.num_entities, (len(queries), n), generator, generator.device)
+        mine = slots.first(hard).expand(uniform.shape)
         if not len(self.pairs):
-            return uniform, None
-        cached = self.members.view(-1)[rows[:, None] * size + place].clamp_(min=0)  # an empty cache gives no hit
-        others = ~found[:, None] | (slots.place() >= hard[:, None])
-        return torch.where(others, uniform, cached), others | (filled > 0)[:, None]
+            return (uniform, None), mine
+        self.tally.count_slots(hard, self._filled(rows), repeats=False)
+        ids, hit = self._draw(rows[slots.group()] if slots.merged else rows, n, generator)
+        return (torch.where(mine, ids, uniform), hit | ~mine), mine
+
+    def _filled(self, rows: LongTensor) -> LongTensor:
+        """Return how many members caches have, shape ``(q,)``."""
+        return (self.members[rows] != _EMPTY).sum(-1)
+
+    def _draw(self, rows: LongTensor, n: int, generator: torch.Generator) -> tuple[IntTensor, BoolTensor]:
+        """Draw uniformly from caches: ids of shape ``(q, n)``, and which caches have members, ``(q, 1)``."""
+        size = self.members.shape[-1]
+        filled = self._filled(rows)[:, None]
+        place = draw_below(filled, (len(rows), n), generator, generator.device, largest=size)
+        return self.members.view(-1)[rows[:, None] * size + place].clamp_(min=0), filled > 0
+
+    def _propose_again(
+        self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool
+    ) -> Proposals:
+        ids = draw_below(self.num_entities, (len(queries), n), generator, generator.device)
+        hits = torch.ones_like(ids, dtype=torch.bool)
+        mine = flat_nonzero(hits[:, 0] if authors is None else authors)
+        if len(mine):
+            mine_only = queries[mine]
+            rows, _ = self._rows(mine_only)
+            empty = flat_nonzero(self._filled(rows) == 0)
+            self._refresh(self.scorer, mine_only[empty], rows[empty], generator)
+            again, hit = self._draw(rows, n, generator)
+            ids[mine], hits[mine] = again, hit.expand(-1, n)
+        return ids, hits
 
     def _due(self, rows: LongTensor, found: BoolTensor) -> LongTensor:
         """Return which queries have a cache that was never refreshed, or not for :attr:`refresh` batches."""
@@ -176,14 +220,13 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         first = torch.full_like(rows, len(inverse)).scatter_reduce_(0, inverse, order, "amin")
         asked = queries[first]
         fresh = draw_below(self.num_entities, (len(rows), self.candidates), generator, generator.device)
-        ids, wrong = without_repeats(torch.cat([self.members[rows], fresh], dim=-1))
-        wrong |= ids == _EMPTY
-        ids = ids.clamp(min=0)
-        wrong |= excluded(self, asked, ids)
+        ids, void = without_repeats(torch.cat([self.members[rows], fresh], dim=-1))
+        void |= ids == _EMPTY
+        ids = ids.clamp_(min=0)
         scores = scorer(asked, ids)
-        scores = scores.masked_fill(wrong | scores.isnan(), -torch.inf)
         positive = self._lowest(scorer, queries, inverse, scores)
-        positions, good = choose_highest(self.screen(scores, positive), self.members.shape[-1], 1.0, generator)
+        scores = self.screen(self, asked, ids, scores, self.tally, void=void, positive=positive)
+        positions, good = choose_highest(scores, self.members.shape[-1], self.temperature, generator)
         members = ids.gather(-1, positions).masked_fill_(~good, _EMPTY)
         missing = self.members.shape[-1] - members.shape[-1]
         self.members[rows] = torch.nn.functional.pad(members, (0, missing), value=_EMPTY)
@@ -197,8 +240,3 @@ class NSCachingCorruptor(ModelAware, BufferModule, Corruptor):
         positive = scorer(queries, queries.replaced.int()[:, None]).squeeze(-1)
         lowest = scores.new_full((len(scores),), torch.inf)
         return lowest.scatter_reduce_(0, inverse, positive, "amin")[:, None]
-
-    def _propose_again(
-        self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool
-    ) -> Proposals:
-        return draw_below(self.num_entities, (len(queries), n), generator, generator.device), None

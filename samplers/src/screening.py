@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from kgneg.core.corruption import Corruptor, Queries
 from kgneg.core.draws import draw_below
@@ -15,9 +18,95 @@ from kgneg.core.masks import equal_ids, flat_nonzero
 from kgneg.core.typing import BoolTensor, FloatTensor, IntTensor, LongTensor
 from kgneg.core.validation import validate_count, validate_share
 
-__all__ = ["Screen", "Slots", "choose_highest", "draw_pool", "excluded", "validate_finite", "without_repeats"]
+__all__ = [
+    "SCREEN_RANGES",
+    "Screen",
+    "Slots",
+    "Tally",
+    "choose_highest",
+    "count_true",
+    "draw_pool",
+    "validate_finite",
+    "without_repeats",
+]
 
 _NEVER = -math.inf
+#: Search ranges of the options of :class:`Screen`. The unit of a ceiling is that of the scores: 0 means the same for
+#: all models, and 1 is the margin, or a factor of e in the odds, of the usual losses.
+SCREEN_RANGES: Mapping[str, Mapping[str, Any]] = {
+    "skip_top": {"type": int, "low": 0, "high": 8},
+    "ceiling": {"type": "categorical", "choices": [None, 0.0, 1.0]},
+    "share": {"type": float, "low": 0.25, "high": 1.0},
+}
+
+
+def count_true(mask: BoolTensor) -> int | LongTensor:
+    """Count where a mask is true, without waiting for the device.
+
+    :param mask: shape: ``(*)``
+    :returns: a number on the CPU, elsewhere a tensor without dimensions
+
+    >>> count_true(torch.tensor([True, False, True]))
+    2
+    """
+    return int(np.count_nonzero(mask.numpy())) if mask.device.type == "cpu" else mask.sum()
+
+
+class Tally(nn.Module):
+    """Counts of candidates and slots, added up where the tensors are: reading waits for the device, adding does not.
+
+    A candidate that is left out counts for the first rule that it breaks: ``repeated``, it stands in the pool twice, or
+    its place is empty; ``known``, a known triple or the positive itself; ``constrained``, a constraint; ``not_finite``,
+    a score of NaN or minus infinity; ``skipped``, ``skip_top``; ``above_ceiling``. All of them are among the
+    ``scored``. Of the slots, ``empty_slots`` had no candidate left when they were first asked for, and
+    ``repeated_slots`` got one that another slot of the same query had already.
+
+    >>> tally = Tally()
+    >>> tally.add("known", torch.tensor(3))
+    >>> tally.add("known", 2)
+    >>> tally.read()["known"]
+    5
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = (
+        *("scored", "repeated", "known", "constrained", "not_finite", "skipped", "above_ceiling"),
+        *("empty_slots", "repeated_slots"),
+    )
+    sums: LongTensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sums", torch.zeros(len(self.NAMES), dtype=torch.int64), persistent=False)
+
+    def add(self, name: str, count: int | LongTensor) -> None:
+        """Add to a count.
+
+        :param name: one of :attr:`NAMES`
+        :param count: how many more
+        """
+        if isinstance(count, torch.Tensor) and count.device != self.sums.device:
+            self.sums = self.sums.to(count.device)
+        self.sums[self.NAMES.index(name)] += count
+
+    def count_slots(self, hard: LongTensor, filled: LongTensor, *, repeats: bool = True) -> None:
+        """Count slots for which nothing, or less than one candidate each, was left.
+
+        :param hard: shape: ``(g,)``, how many slots of each query the method is to fill
+        :param filled: shape: ``(g,)``, how many candidates it has for them
+        :param repeats: whether each slot should have a candidate of its own
+        """
+        empty = filled == 0
+        self.add("empty_slots", torch.where(empty, hard, 0).sum())
+        if repeats:
+            self.add("repeated_slots", torch.where(empty, 0, (hard - filled).clamp_(min=0)).sum())
+
+    def read(self) -> dict[str, int]:
+        """Return the counts since construction, or since the last :meth:`clear`."""
+        return dict(zip(self.NAMES, self.sums.tolist(), strict=True))
+
+    def clear(self) -> None:
+        """Begin again at zero."""
+        self.sums.zero_()
 
 
 class Screen:
@@ -34,18 +123,50 @@ class Screen:
         self.ceiling = None if ceiling is None else validate_finite("ceiling", ceiling)
         self.share = validate_share("share", share)
 
-    def __call__(self, scores: FloatTensor, positive: FloatTensor | None) -> FloatTensor:
-        """Set the scores of what must not be chosen to minus infinity, in place.
+    def __call__(
+        self,
+        corruptor: Corruptor,
+        queries: Queries,
+        ids: IntTensor,
+        scores: FloatTensor,
+        tally: Tally,
+        *,
+        void: BoolTensor | None = None,
+        positive: FloatTensor | None = None,
+    ) -> FloatTensor:
+        """Return scores that are minus infinity for what must not be chosen.
 
-        :param scores: shape: ``(q, m)``, minus infinity where a candidate was excluded before
+        :param corruptor: whose index and constraints count
+        :param queries: ``q`` queries
+        :param ids: shape: ``(q, m)``, candidates
+        :param scores: shape: ``(q, m)``
+        :param tally: where it is counted what was left out
+        :param void: shape: ``(q, m)``, places without a candidate of their own; ``None``: none
         :param positive: shape: ``(q, 1)``, the scores of the positives; needed with a ceiling
-        :returns: the scores
+        :returns: shape: ``(q, m)``
         """
+        tally.add("scored", ids.numel())
+        wrong = torch.zeros_like(ids, dtype=torch.bool) if void is None else void.clone()
+        seen = count_true(wrong)
+        tally.add("repeated", seen)
+        reasons = [("known", corruptor.forbidden(queries, ids))]
+        reasons += [("constrained", ~rule(queries, ids)) for rule in corruptor.constraints]
+        reasons += [("not_finite", ~(scores > _NEVER))]
+        for name, mask in reasons:
+            wrong |= mask
+            number = count_true(wrong)
+            tally.add(name, number - seen)
+            seen = number
+        scores = scores.masked_fill(wrong, _NEVER)
         if self.skip_top:
-            best = scores.topk(min(self.skip_top, scores.shape[-1]), dim=-1).indices
+            values, best = scores.topk(min(self.skip_top, scores.shape[-1]), dim=-1)
+            tally.add("skipped", count_true(values != _NEVER))
             scores.scatter_(-1, best, _NEVER)
         if self.ceiling is not None and positive is not None:
-            scores.masked_fill_(scores > positive + self.ceiling, _NEVER)
+            # a positive whose score is no number has no candidates below it
+            above = ~(scores <= positive + self.ceiling) & (scores != _NEVER)
+            tally.add("above_ceiling", count_true(above))
+            scores.masked_fill_(above, _NEVER)
         return scores
 
 
@@ -126,6 +247,32 @@ class Slots:
         draw = torch.rand(len(number), generator=generator, device=number.device, dtype=torch.float64)
         return torch.minimum((number * share + draw).long(), number)
 
+    def first(self, number: LongTensor) -> BoolTensor:
+        """Return which slots are among the first so many of their group.
+
+        :param number: shape: ``(g,)``, how many
+        :returns: shape: ``(q, n)``
+        """
+        return self.place() < (number[self.group()] if self.merged else number)[:, None]
+
+    def deal(self, members: IntTensor, filled: LongTensor, generator: torch.Generator) -> tuple[IntTensor, BoolTensor]:
+        """Give the members of each group to its slots in order, and then repeat some of them at random.
+
+        :param members: shape: ``(g, m)``, first the real ones
+        :param filled: shape: ``(g,)``, how many are real
+        :param generator: the source of randomness
+        :returns: ids and hits of shape ``(q, n)``; no hit where a group has no members
+        """
+        if self.merged:
+            group = self.group()
+            members, filled = members[group], filled[group]
+        filled = filled[:, None]
+        shape = (len(self.queries), self.n)
+        place = self.place().expand(shape)
+        again = draw_below(filled, shape, generator, generator.device, largest=members.shape[-1])
+        column = torch.where(place < filled, place, again)
+        return members.gather(-1, column), (filled > 0).expand(shape)
+
 
 def without_repeats(ids: IntTensor) -> tuple[IntTensor, BoolTensor]:
     """Sort each row, and say which of its values stand there before.
@@ -144,33 +291,27 @@ def without_repeats(ids: IntTensor) -> tuple[IntTensor, BoolTensor]:
 
 
 def draw_pool(
-    num_entities: int, shape: tuple[int, int], generator: torch.Generator
+    source: Corruptor | None, queries: Queries, num_entities: int, m: int, generator: torch.Generator
 ) -> tuple[IntTensor, BoolTensor | None]:
-    """Draw distinct candidates for each row, or take all entities where there are no more.
+    """Draw candidates for each query, or take all entities where there are no more.
 
-    :param num_entities: the number of entities
-    :param shape: rows, and candidates of each
-    :param generator: the source of randomness
-    :returns: ids of shape ``(q, m)``, and which of them are repeated (``None``: none)
-    """
-    rows, m = shape
-    if m >= num_entities:
-        return torch.arange(num_entities, dtype=torch.int32, device=generator.device).expand(rows, -1), None
-    return without_repeats(draw_below(num_entities, shape, generator, generator.device))
-
-
-def excluded(corruptor: Corruptor, queries: Queries, ids: IntTensor) -> BoolTensor:
-    """Return which candidates are the replaced entity, make a known triple, or break a constraint.
-
-    :param corruptor: whose index and constraints count
+    :param source: what proposes the candidates; ``None`` draws uniformly
     :param queries: ``q`` queries
-    :param ids: shape: ``(q, m)``
-    :returns: shape: ``(q, m)``
+    :param num_entities: the number of entities
+    :param m: how many candidates each query gets
+    :param generator: the source of randomness
+    :returns: ids of shape ``(q, m)``, and which places have no candidate of their own, because it stands there twice or
+        the source had none (``None``: each has one)
     """
-    wrong = corruptor.forbidden(queries, ids)
-    for constraint in corruptor.constraints:
-        wrong |= ~constraint(queries, ids)
-    return wrong
+    if source is not None:
+        ids, hit = source.propose(queries, m, generator)
+        ids = ids.int() if hit is None else ids.int().masked_fill(~hit, num_entities)
+        ids, void = without_repeats(ids)
+        void |= ids == num_entities
+        return ids.clamp_(max=num_entities - 1), void
+    if m >= num_entities:
+        return torch.arange(num_entities, dtype=torch.int32, device=generator.device).expand(len(queries), -1), None
+    return without_repeats(draw_below(num_entities, (len(queries), m), generator, generator.device))
 
 
 def choose_highest(

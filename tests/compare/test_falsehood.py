@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kgneg.compare import CompareData, SamplerChoice, falsehood, load_data
-from kgneg.compare.falsehood import count_true
+from kgneg.compare.falsehood import count_true, make_sampler
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,17 @@ def test_nothing_kept(data: CompareData, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_more_negatives_than_triples_can_give_at_once(data: CompareData) -> None:
     found = count("kgneg-uniform", data, negatives=1, at_least=4000)
     assert found["drawn"] == 4000
+
+
+def test_a_sampler_as_training_left_it(data: CompareData) -> None:
+    choice = SamplerChoice.parse("dynamic:ceiling=-100,pool=9")
+    sampler = make_sampler(choice, data, 7)
+    sampler.attach_model(lambda queries, ids: torch.sin(queries.kept[:, None] + 13.0 * ids))
+    positives = data.training.mapped_triples
+    sampler.sample(positive_batch=positives)
+    assert sampler.report()["fallback"] == 7 * len(positives)
+    sampler.corruptor.screen.ceiling = None
+    found = count_true(choice, data, negatives=7, at_least=5000, seed=0, sampler=sampler)
+    assert found["fallback_share"] < 0.3, "of its own draws"
+    assert sampler.report()["drawn"] == 7 * len(positives) + found["drawn"]
+    assert count("kgneg-uniform", data)["fallback_share"] == 0.0

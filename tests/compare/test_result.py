@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import statistics
 from typing import Any
 
@@ -25,9 +26,10 @@ def run(sampler: str, seed: int, mrr: float, **counts: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make(seeds: int = 3, **counts: Any) -> CompareResult:
+def make(seeds: int = 3, *, loop: str = "slcwa", **counts: Any) -> CompareResult:
     settings = {
-        "samplers": [{"label": label, "name": label, "options": {}} for label in MRR], "seeds": list(range(seeds)),
+        "samplers": [{"label": label, "name": label, "options": {}, "loop": loop} for label in MRR],
+        "seeds": list(range(seeds)),
         "model": "transe", "dim": None, "loss": "nssa", "learning_rate": 0.01, "epochs": 2, "batch_size": 8,
         "negatives": 3,
     }  # fmt: skip
@@ -84,3 +86,22 @@ def test_page_says_what_came_out() -> None:
 def test_page_without_counts() -> None:
     page = make(known_per_10000=None, held_out_per_10000=None).to_html()
     assert page.count("<svg") == 2
+
+
+@pytest.mark.parametrize(
+    ("loops", "words"),
+    [
+        (("slcwa", "slcwa"), "All models were trained with PyKEEN's own loop."),
+        (("kgneg", "kgneg"), "All models were trained with kgneg's loop."),
+        (("slcwa", "kgneg"), "Samplers that look at the model were trained with kgneg's loop, the others with"),
+    ],
+)
+def test_report_says_which_loop_trained(loops: tuple[str, str], words: str) -> None:
+    result = make()
+    for sampler, loop in zip(result.settings["samplers"], loops, strict=True):
+        sampler["loop"] = loop
+    page = html.unescape(result.to_html())
+    assert words in page
+    assert ("dense updates" in page) == ("kgneg" in loops)
+    assert page.count(">kgneg<") == loops.count("kgneg")
+    assert page.count(">PyKEEN<") == loops.count("slcwa")

@@ -85,5 +85,13 @@ def test_texts_reach_the_parts_of_a_mixture() -> None:
     mixture = SamplerChoice.parse('mixture:components="typed=1,lemon=1"')
     found = with_texts(mixture, {"encoder": "lexical"}, default_texts="zoo")
     assert found.options["components_kwargs"] == {"lemon": {"encoder": "lexical"}}
+    source = SamplerChoice.parse("dynamic:pool_from=lemon")
+    found = with_texts(source, {"encoder": "lexical"}, default_texts="zoo")
+    assert found.options == {"pool_from": "lemon", "pool_from_kwargs": {"lemon": {"encoder": "lexical"}}}
     plain = SamplerChoice.parse("mixture")
     assert with_texts(plain, {"encoder": "lexical"}, default_texts="zoo") == plain
+
+
+def test_who_looks_at_the_model() -> None:
+    needs = {name: SamplerChoice(name).needs_model for name in ("basic", "typed", "dynamic", "nscaching")}
+    assert needs == {"basic": False, "typed": False, "dynamic": True, "nscaching": True}

@@ -47,6 +47,11 @@ def test_dictionary_has_what_was_left_open() -> None:
         ({"missing_text": "skip"}, "missing_text must be error or label"),
         ({"samplers": ("basic",), "encoder": "lexical"}, "encoder would have no effect"),
         ({"samplers": ("lemon:encoder=lexical",), "encoder": "lexical"}, "encoder would have no effect"),
+        ({"loop": "lcwa"}, "loop must be one of auto, slcwa, kgneg; got 'lcwa'"),
+        (
+            {"samplers": ("basic", "dynamic:pool=9"), "loop": "slcwa"},
+            "does not show the model to dynamic:pool=9: leave",
+        ),
         ({"device": "gpu"}, "device must be auto, cpu, cuda"),
         ({"device": "cuda:99"}, "is not there"),
         ({"model": "conve", "dim": 3, "samplers": ("lemmon",)}, "unknown sampler"),
@@ -68,3 +73,11 @@ def test_a_model_without_dimension() -> None:
     assert make(model="fixed").to_dict()["dim"] is None
     with pytest.raises(InvalidInputError, match="has no embedding_dim"):
         make(model="fixed", dim=3)
+
+
+def test_loops() -> None:
+    both = make(samplers=("basic", "dynamic", "nscaching"))
+    assert [both.loop_of(choice) for choice in both.choices] == ["slcwa", "kgneg", "kgneg"]
+    assert [sampler["loop"] for sampler in both.to_dict()["samplers"]] == ["slcwa", "kgneg", "kgneg"]
+    assert [make(loop="kgneg").loop_of(choice) for choice in make().choices] == ["kgneg", "kgneg"]
+    assert [make(loop="slcwa").loop_of(choice) for choice in make().choices] == ["slcwa", "slcwa"]

@@ -69,9 +69,17 @@ def test_key_has_what_matters() -> None:
     for changed in (
         key("lemon:dim=3"), key(seed=1), key(triples="b"), key(epochs=3), key(learning_rate=0.5), key(model="distmult"),
         key(loss="nssa"), key(dim=3), key(negatives=3), key(batch_size=3), key(checked=3),
+        key(loop="kgneg"),
     ):  # fmt: skip
         assert changed != key()
-    assert key(seeds=(0, 5)) == key(samplers=("lemon",)) == key(dataset="umls") == key(loss="marginranking") == key()
+    assert (
+        key(seeds=(0, 5))
+        == key(samplers=("lemon",))
+        == key(dataset="umls")
+        == key(loop="slcwa")
+        == key(loss="marginranking")
+        == key()
+    )
 
 
 def test_key_looks_into_files(tmp_path: Path) -> None:
@@ -82,3 +90,10 @@ def test_key_looks_into_files(tmp_path: Path) -> None:
     assert key(f"lemon:texts={tmp_path}")["files"] != first["files"]
     texts.write_text("a\tc\n", encoding="utf-8")
     assert key(f"lemon:texts={texts}") != first
+
+
+def test_key_has_the_loop_that_trains() -> None:
+    own = {"samplers": ("basic", "dynamic")}
+    assert (key("basic", **own)["loop"], key("dynamic", **own)["loop"]) == ("slcwa", "kgneg")
+    assert key("dynamic", **own) == key("dynamic", **own, loop="kgneg")
+    assert key("basic", **own) != key("basic", **own, loop="kgneg")

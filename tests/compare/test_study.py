@@ -220,3 +220,41 @@ def test_logging_is_as_before(result: CompareResult) -> None:
     with runs_module.quiet_pykeen():
         assert logger.level == logging.ERROR
     assert logger.level == before
+
+
+def test_both_loops_give_the_same(tmp_path: Path) -> None:
+    samplers = ("basic", "bernoulli:filtered=true", "pseudotyped", "kgneg-uniform", "typed")
+    own = {**vars_of(SETTINGS), "samplers": samplers, "seeds": (4,)}
+    theirs, ours = (
+        compare(CompareSettings(**(own | {"loop": loop})), runs=tmp_path, progress=False).runs
+        for loop in ("slcwa", "kgneg")
+    )
+    assert [run["loop"] for run in (*theirs, *ours)] == ["slcwa"] * 5 + ["kgneg"] * 5
+    for one, other in zip(theirs, ours, strict=True):
+        for part in ("losses", "metrics", "negatives"):
+            assert one[part] == other[part], one["sampler"]
+
+
+def test_samplers_that_look_at_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: dict[str, Any] = {}
+    original = runs_module.count_true
+
+    def watched(choice: Any, *args: Any, **kwargs: Any) -> Any:
+        counted[choice.name] = kwargs["sampler"], None if kwargs["sampler"] is None else kwargs["sampler"].report()
+        return original(choice, *args, **kwargs)
+
+    monkeypatch.setattr(runs_module, "count_true", watched)
+    samplers = ("kgneg-uniform", "dynamic:ceiling=-100", "nscaching:cache=3")
+    own = {**vars_of(SETTINGS), "samplers": samplers, "seeds": (4,)}
+    result = compare(CompareSettings(**own), runs=tmp_path, progress=False)
+    assert [run["loop"] for run in result.runs] == ["slcwa", "kgneg", "kgneg"]
+    assert [sampler["loop"] for sampler in result.settings["samplers"]] == ["slcwa", "kgneg", "kgneg"]
+    assert counted["kgneg-uniform"][0] is None
+    for name in ("dynamic", "nscaching"):
+        sampler, report = counted[name]
+        assert report["drawn"] == 2 * 1592 * 10, "it was drawn from in training"
+        assert sampler.report()["drawn"] >= report["drawn"] + 2000
+    assert [run["negatives"]["known"] for run in result.runs] == [0, 0, 0]
+    assert [run["negatives"]["fallback_share"] for run in result.runs] == [0.0, 1.0, 0.0]
+    again = compare(CompareSettings(**own), progress=False)
+    assert without_seconds(again.to_dict()) == without_seconds(result.to_dict())

@@ -11,7 +11,7 @@ from torch import nn
 
 from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.handles import ModelAware
+from kgneg.core.handles import ModelAware, attach_scorer
 from kgneg.core.modules import share
 
 
@@ -72,3 +72,39 @@ def test_a_copy_is_unattached(curious: Curious, clone: object) -> None:
 def test_what_cannot_be_called_is_refused(curious: Curious) -> None:
     with pytest.raises(InvalidInputError, match="got int"):
         curious.attach(3)  # type: ignore[arg-type]
+
+
+class Outer(Corruptor):
+    """Has a method inside that reads a model, and reads none itself."""
+
+    def __init__(self, inner: Corruptor) -> None:
+        super().__init__(num_entities=6, num_relations=1, seed=0)
+        self.inner = inner
+
+    def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
+        return self.inner.propose(queries, n, generator)
+
+
+class CuriousOuter(ModelAware, Outer):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Outer, CuriousOuter])
+def test_methods_inside_get_the_scorer(kind: type[Outer]) -> None:
+    inner, scorer = Curious(num_entities=6, num_relations=1), Scorer()
+    outer = kind(nn.Sequential(inner)[0])
+    attach_scorer(outer, scorer)
+    assert inner.scorer is scorer
+    assert outer(torch.tensor([0, 0, 1]), 4).entity.tolist() == [5, 4, 5, 4]
+    if isinstance(outer, CuriousOuter):
+        assert outer.scorer is scorer
+        outer.detach_model()
+        assert not outer.attached
+        assert not inner.attached
+        outer.attach(scorer)
+        assert inner.scorer is scorer
+
+
+def test_where_nothing_reads_a_model() -> None:
+    with pytest.raises(InvalidInputError, match="neither Linear nor anything in it reads the scores of a model"):
+        attach_scorer(nn.Linear(1, 1), Scorer())

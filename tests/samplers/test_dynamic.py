@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from kgneg.core.corruption import Queries
+from kgneg.core.candidates import CandidateIndex
+from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.handles import attach_scorer
 from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
-from kgneg.samplers import DynamicCorruptor
+from kgneg.samplers import DynamicCorruptor, MixtureCorruptor, TypedCorruptor, UniformCorruptor
 from kgneg.samplers.screening import choose_highest, without_repeats
 
 ENTITIES, RELATIONS = 30, 3
@@ -69,19 +71,118 @@ def test_the_hardest_unknown_candidates_are_taken(policy: str, n: int, filtered:
     assert not corruptor.counts["rejected"]
 
 
-def test_ceiling() -> None:
+def allowed_by(positive: list[int], side: int, margin: float, skip: int = 0) -> list[int]:
+    """Return the candidates that a ceiling leaves, the most plausible first."""
+    limit = float(TABLE[tuple(positive)]) + margin
+    return [entity for value, entity in ranked(positive, side)[skip:] if value <= limit]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("skip_top", [0, 2])
+def test_where_a_ceiling_leaves_few_candidates_they_are_repeated(skip_top: int, temperature: float) -> None:
     positives = TRIPLES[:100]
-    free, bounded = (make(ceiling=ceiling)(positives, 8) for ceiling in (None, 0.25))
-    above = 0
+    corruptor = make(ceiling=0.25, skip_top=skip_top, temperature=temperature)
+    negatives = corruptor(positives, 16)
+    repeated = empty = 0
     for row, positive in enumerate(positives.tolist()):
-        limit = float(TABLE[tuple(positive)]) + 0.25
-        for side in (0, 2):
-            allowed = [entity for value, entity in ranked(positive, side) if value <= limit][:4]
-            slots = slice(0, 4) if side == 0 else slice(4, 8)
-            assert bounded.entity[row, slots].tolist()[: len(allowed)] == allowed
-            above += len(allowed) < 4
-    assert above
-    assert not torch.equal(free.entity, bounded.entity)
+        for side, slots in ((0, slice(0, 8)), (2, slice(8, 16))):
+            allowed = allowed_by(positive, side, 0.25, skip_top)
+            mine, flags = negatives.entity[row, slots].tolist(), negatives.fallback[row, slots].tolist()
+            assert flags == [not allowed] * 8
+            if not allowed:
+                empty += 1
+                continue
+            first = mine[: len(allowed)]
+            assert sorted(first) == sorted(allowed) if len(allowed) < 8 else set(first) <= set(allowed)
+            assert temperature or first == allowed[:8]
+            assert set(mine) <= set(allowed)
+            repeated += len(allowed) < 8
+    assert repeated > 20
+    assert empty
+    counts = corruptor.tally.read()
+    assert counts["empty_slots"] == corruptor.counts["rejected"] == corruptor.counts["fallback"] == 8 * empty
+
+
+def test_repeats_are_uniform() -> None:
+    positive = next(row for row in TRIPLES.tolist() if len(allowed_by(row, 2, 0.0)) == 4)
+    allowed = allowed_by(positive, 2, 0.0)
+    entities = make(policy="tail", ceiling=0.0)(torch.tensor(positive), 4004).entity
+    assert entities[:4].tolist() == allowed
+    count = torch.tensor([int((entities[4:] == entity).sum()) for entity in allowed]).double()
+    assert count.sum() == 4000
+    assert float(((count - 1000) ** 2 / 1000).sum()) < 25  # 3 degrees of freedom
+
+
+def test_an_empty_pool_is_drawn_again_and_only_then_is_the_draw_uniform() -> None:
+    corruptor = make(pool=2, ceiling=0.0, policy="tail")
+    negatives = corruptor(TRIPLES, 3)
+    reached = 0
+    for positive, entities, flags in zip(
+        TRIPLES.tolist(), negatives.entity.tolist(), negatives.fallback.tolist(), strict=True
+    ):
+        allowed = allowed_by(positive, 2, 0.0)
+        for entity, flag in zip(entities, flags, strict=True):
+            assert flag or entity in allowed
+            reached += flag and bool(allowed)
+    first, last = corruptor.counts["rejected"], corruptor.counts["fallback"]
+    assert last == int(negatives.fallback.sum())
+    assert first == corruptor.tally.read()["empty_slots"] > 100
+    assert reached < 0.3 * first
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_where_nothing_is_left_the_draw_is_uniform_and_says_so(share: float) -> None:
+    corruptor = make(ceiling=-1e6, share=share)
+    negatives = corruptor(TRIPLES, 8)
+    by_scores = torch.tensor([True, share == 1.0]).repeat_interleave(2).repeat(2)
+    assert torch.equal(negatives.fallback, by_scores.expand(300, 8))
+    assert not any(tuple(row) in KNOWN for row in negatives.triples.view(-1, 3).tolist())
+    assert len(negatives.entity.unique()) == ENTITIES
+    assert corruptor.tally.read()["empty_slots"] == corruptor.counts["fallback"] == int(by_scores.sum()) * 300
+
+
+def only_even(queries: Queries, ids: torch.Tensor) -> torch.Tensor:
+    return ids % 2 == 0
+
+
+def test_what_was_left_out_is_counted_by_reason() -> None:
+    corruptor = make(ceiling=0.25, skip_top=2, policy="tail", constraints=[only_even])
+    positives = TRIPLES[:60]
+    expected = dict.fromkeys(corruptor.tally.read(), 0)
+    assert set(corruptor.tally.read().values()) == {0}
+    corruptor._propose_signed(Queries.from_triples(positives, torch.full((60,), 2)), 3, torch.Generator())
+    for positive in positives.tolist():
+        unknown = ranked(positive, 2)
+        even = [entry for entry in unknown if entry[1] % 2 == 0]
+        left = [value for value, _ in even[2:] if value <= float(TABLE[tuple(positive)]) + 0.25]
+        expected["scored"] += ENTITIES
+        expected["known"] += ENTITIES - len(unknown)
+        expected["constrained"] += len(unknown) - len(even)
+        expected["skipped"] += 2
+        expected["above_ceiling"] += len(even) - 2 - len(left)
+        expected["empty_slots"] += 0 if left else 3
+        expected["repeated_slots"] += max(3 - len(left), 0) if left else 0
+    assert corruptor.tally.read() == expected
+    assert min(value for name, value in expected.items() if name not in ("repeated", "not_finite")) > 0
+    corruptor.tally.clear()
+    assert set(corruptor.tally.read().values()) == {0}
+
+
+def test_only_candidates_are_skipped() -> None:
+    corruptor = make(skip_top=ENTITIES, policy="tail")
+    corruptor._propose_signed(Queries.from_triples(TRIPLES[:20], torch.full((20,), 2)), 1, torch.Generator())
+    counts = corruptor.tally.read()
+    assert counts["skipped"] == sum(len(ranked(positive, 2)) for positive in TRIPLES[:20].tolist())
+    assert counts["skipped"] + counts["known"] == 20 * ENTITIES
+
+
+def test_repeated_candidates_are_counted() -> None:
+    seen: list[torch.Tensor] = []
+    corruptor = make(pool=20, filtered=False, policy="tail")
+    corruptor.attach(lambda queries, ids: (seen.append(ids), score(queries, ids))[1])
+    corruptor(TRIPLES[:50], 2)
+    distinct = sum(len(set(row)) for row in seen[0].tolist())
+    assert corruptor.tally.read()["repeated"] == 50 * 20 - distinct > 0
 
 
 @pytest.mark.parametrize("policy", ["tail", "bernoulli"])
@@ -115,7 +216,7 @@ def test_the_pool_is_random_and_distinct() -> None:
         seen.append(ids.clone())
         return score(queries, ids)
 
-    corruptor = make(pool=5)
+    corruptor = make(pool=5, filtered=False)
     corruptor.attach(record)
     for _ in range(40):
         corruptor(TRIPLES[:100], 4)
@@ -149,10 +250,78 @@ def test_more_slots_than_candidates() -> None:
     assert not any(tuple(row) in KNOWN for row in negatives.triples.view(-1, 3).tolist())
 
 
-def test_scores_that_are_no_numbers_are_not_chosen() -> None:
-    corruptor = make(pool=ENTITIES)
+def test_scores_that_are_no_numbers_are_not_chosen_but_counted() -> None:
+    corruptor = make(filtered=False, policy="tail")
     corruptor.attach(lambda queries, ids: torch.where(ids % 2 == 0, torch.nan, score(queries, ids)))
     assert not (corruptor(TRIPLES[:50], 2).entity % 2 == 0).any()
+    odd = int((TRIPLES[:50, 2] % 2 == 1).sum())
+    assert corruptor.tally.read()["not_finite"] == 50 * 15 - (50 - odd)  # a positive counts as known
+
+
+def test_no_candidate_is_below_a_positive_whose_score_is_no_number() -> None:
+    corruptor = make(ceiling=1e9, policy="tail")
+    corruptor.attach(lambda queries, ids: torch.where(ids == queries.replaced[:, None], torch.nan, score(queries, ids)))
+    assert bool(corruptor(TRIPLES[:50], 2).fallback.all())
+
+
+# Other sources
+
+
+def typed() -> TypedCorruptor:
+    lists = [list(range(row, ENTITIES, 2 * RELATIONS)) for row in range(2 * RELATIONS)]
+    return TypedCorruptor(
+        CandidateIndex.from_lists(lists, num_columns=ENTITIES), num_entities=ENTITIES, num_relations=RELATIONS
+    )
+
+
+def test_the_pool_comes_from_another_method() -> None:
+    negatives = make(source=typed(), pool=200)(TRIPLES[:80], 6)
+    for positive, entities in zip(TRIPLES[:80].tolist(), negatives.entity.tolist(), strict=True):
+        for side, mine in ((0, entities[:3]), (2, entities[3:])):
+            row = 2 * positive[1] + side // 2
+            best = [entity for _, entity in ranked(positive, side) if entity % (2 * RELATIONS) == row]
+            assert mine[: len(best)] == best[:3]
+            assert set(mine) <= set(best)
+
+
+class Half(Corruptor):
+    """Proposes one entity, and nothing every other time."""
+
+    def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
+        ids = torch.arange(n).expand(len(queries), n) % 2 * 7
+        return ids, ids == 7
+
+
+def test_what_a_source_does_not_propose_is_not_taken() -> None:
+    half = Half(num_entities=ENTITIES, num_relations=RELATIONS)
+    corruptor = make(source=half, pool=10, filtered=False, policy="tail")
+    assert corruptor(torch.tensor([[3, 0, 5]]), 4).entity.tolist() == [[7] * 4]
+    counts = corruptor.tally.read()
+    assert (counts["scored"], counts["repeated"], counts["repeated_slots"]) == (10, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("typed", "source must be a corruptor or None, got str"),
+        (Half(num_entities=ENTITIES, num_relations=9), "a source for 30 entities and 9 relations does not fit"),
+    ],
+)
+def test_sources_that_do_not_fit(source: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        make(source=source)
+
+
+def test_in_a_mixture() -> None:
+    sizes: dict[str, Any] = {"num_entities": ENTITIES, "num_relations": RELATIONS}
+    inner = DynamicCorruptor(pool=ENTITIES, **sizes)
+    mixture = MixtureCorruptor([(inner, 0.5), (UniformCorruptor(**sizes), 0.5)], sides=SidePolicy("tail"), **sizes)
+    with pytest.raises(InvalidInputError, match="has none"):
+        mixture(TRIPLES[:50], 4)
+    attach_scorer(mixture, score)
+    negatives = mixture(TRIPLES[:50], 4)
+    for positive, entities in zip(TRIPLES[:50].tolist(), negatives.entity.tolist(), strict=True):
+        assert entities[:2] == [entity for _, entity in ranked(positive, 2, filtered=False)[:2]]
 
 
 def test_repeats() -> None:

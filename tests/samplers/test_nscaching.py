@@ -81,14 +81,61 @@ def test_ceiling_is_that_of_the_lowest_positive() -> None:
     assert checked > 100
 
 
-def test_caches_without_members_give_uniform_entities() -> None:
-    corruptor = make(ceiling=-1e6)
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_caches_without_members_give_uniform_entities_and_say_so(share: float) -> None:
+    corruptor = make(ceiling=-1e6, share=share)
     negatives = corruptor(TRIPLES, 30)
-    assert bool(
-        (corruptor.members[corruptor._rows(Queries.from_triples(TRIPLES, torch.full((160,), 2)))[0]] == -1).all()
-    )
+    rows = corruptor._rows(Queries.from_triples(TRIPLES, torch.full((160,), 2)))[0]
+    assert bool((corruptor.members[rows] == -1).all())
+    by_cache = torch.arange(30) < 30 * share
+    assert torch.equal(negatives.fallback, by_cache.expand(160, 30))
+    assert corruptor.tally.read()["empty_slots"] == corruptor.counts["fallback"] == int(by_cache.sum()) * 160
     assert len(negatives.entity.unique()) == ENTITIES
     assert not any(tuple(row) in KNOWN for row in negatives.triples.view(-1, 3).tolist())
+
+
+def test_an_empty_cache_is_refreshed_again_at_once() -> None:
+    corruptor = make(candidates=2, ceiling=0.0, refresh=50)
+    corruptor.members.fill_(-1)
+    lowest: dict[tuple[int, int], int] = {}
+    for h, r, t in TRIPLES.tolist():
+        lowest[h, r] = min(t, lowest.get((h, r), t))
+    negatives = corruptor(TRIPLES, 3)
+    for (h, r, _), entities, flags in zip(
+        TRIPLES.tolist(), negatives.entity.tolist(), negatives.fallback.tolist(), strict=True
+    ):
+        assert all(flag or entity < lowest[h, r] for entity, flag in zip(entities, flags, strict=True))
+    empty = corruptor.tally.read()["empty_slots"]
+    assert empty == corruptor.counts["rejected"] > 100
+    assert corruptor.counts["fallback"] < 0.7 * empty
+
+
+def test_what_a_cache_holds_for_another_positive_is_drawn_again_from_the_cache() -> None:
+    head, relation = TRIPLES[0, :2].tolist()
+    corruptor = make(filtered=False, refresh=1000)
+    corruptor(torch.tensor([[head, relation, 0]]), 1)
+    members = [39, 38, 37, 36]
+    row = corruptor._rows(Queries.from_triples(TRIPLES[:1], torch.tensor([2])))[0]
+    assert sorted(corruptor.members[row].view(-1).tolist(), reverse=True) == members
+    negatives = corruptor(torch.tensor([[head, relation, 39]]), 200)
+    assert not negatives.fallback.any()
+    assert set(negatives.entity.view(-1).tolist()) == set(members[1:])
+
+
+def test_what_was_left_out_is_counted_by_reason() -> None:
+    corruptor = make(skip_top=1, candidates=2000)
+    corruptor(TRIPLES, 6)  # more than a cache has: they are drawn with replacement in any case
+    caches = {(h, r) for h, r, _ in KNOWN}
+    counts = corruptor.tally.read()
+    assert counts["scored"] == len(caches) * 2004
+    assert counts["known"] == len(KNOWN)
+    assert counts["skipped"] == len(caches)
+    assert counts["repeated"] == len(caches) * (2004 - ENTITIES)
+    assert counts["empty_slots"] == counts["repeated_slots"] == counts["above_ceiling"] == counts["not_finite"] == 0
+    corruptor.attach(lambda queries, ids: torch.full(ids.shape, torch.nan))
+    corruptor(TRIPLES, 2)
+    assert corruptor.tally.read()["not_finite"] > len(caches)
+    assert corruptor.counts["fallback"] == 2 * len(TRIPLES)
 
 
 def test_unknown_pairs_are_uniform() -> None:
@@ -129,21 +176,34 @@ def test_members_stay_while_nothing_better_comes() -> None:
     assert means[-1] > 30 > means[0]
 
 
-def test_members_are_distinct_and_drawn_by_importance() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
+def test_members_are_drawn_by_importance(temperature: float) -> None:
     weights = torch.linspace(0, 2, ENTITIES)
-    corruptor = make(cache=1, candidates=500, filtered=False)
+    options = {} if temperature == 1.0 else {"temperature": temperature}
+    corruptor = make(cache=1, candidates=500, filtered=False, **options)
     corruptor.attach(lambda queries, ids: weights[ids.long()])
     counts = torch.zeros(ENTITIES, dtype=torch.double)
     positive = TRIPLES[:1]
-    for _ in range(1500):
+    for _ in range(800):
         corruptor.members.fill_(-1)
         counts[int(corruptor(positive, 1).entity)] += 1
-    chance = weights.exp().double()
+    chance = (weights / temperature).exp().double()
     chance[int(positive[0, 2])] = 0
-    expected = 1500 * chance / chance.sum()
+    expected = 800 * chance / chance.sum()
     used = expected > 0
     assert float(((counts - expected)[used] ** 2 / expected[used]).sum()) < 90  # 38 degrees of freedom
     assert counts[~used] == 0
+
+
+def test_at_temperature_zero_the_best_get_in() -> None:
+    corruptor = make(temperature=0.0)
+    corruptor.attach(lambda queries, ids: 1e-3 * ids.float())
+    negatives = corruptor(TRIPLES, 60)
+    for (h, r, _), entities in zip(TRIPLES.tolist(), negatives.entity.tolist(), strict=True):
+        assert set(entities) == best(h, r, set())
+
+
+def test_members_are_distinct() -> None:
     corruptor = make(cache=20, candidates=20)
     corruptor(TRIPLES, 2)
     for row in corruptor.members.tolist()[-40:]:
@@ -172,7 +232,15 @@ def test_without_a_model() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("cache", 0), ("candidates", 0), ("refresh", 0), ("skip_top", -1), ("share", -0.5), ("max_bytes", 0)],
+    [
+        ("cache", 0),
+        ("candidates", 0),
+        ("refresh", 0),
+        ("temperature", -1),
+        ("skip_top", -1),
+        ("share", -0.5),
+        ("max_bytes", 0),
+    ],
 )
 def test_refusals(name: str, value: object) -> None:
     with pytest.raises(InvalidInputError, match=name):

@@ -55,6 +55,12 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     "--model", default="transe", show_default=True, help="A model of PyKEEN, such as distmult, complex, rotate."
 )
 @click.option("--loss", help="A loss of PyKEEN.  [default: the model's own]")
+@click.option(
+    "--loop",
+    default="auto",
+    show_default=True,
+    help="Training loop: slcwa, kgneg, or auto, which is kgneg for samplers that look at the model.",
+)
 @click.option("--epochs", type=int, default=50, show_default=True, help="Epochs of each run.")
 @click.option("--seeds", type=_Seeds(), default="3", show_default=True, help="How many seeds, or a list: 7,8,9.")
 @click.option("--negatives", type=int, default=10, show_default=True, help="Negatives per positive.")

@@ -10,6 +10,8 @@
 
 **What is equal.** Model, loss, optimiser, learning rate, dimension, batch size, epochs, negatives per positive. With
 one seed, all samplers start from the same parameters, so differences are taken within seeds before they are averaged.
+PyKEEN's own loop trains, and for samplers that look at the model that of kgneg, with dense updates: on the CPU both
+give the same losses for the same negatives. The report says whose loop it was; ``loop="kgneg"`` takes kgneg's for all.
 
 **What is measured.** Filtered ranks on the test triples, as PyKEEN reports them; the loss of each epoch; seconds. And,
 from a fresh draw of at least 10,000 negatives, how many of them are in fact true: known training triples, which a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -47,7 +48,9 @@ def make_sampler(choice: SamplerChoice, data: HasTraining, negatives: int) -> An
     )
 
 
-def count_true(choice: SamplerChoice, data: CompareData, *, negatives: int, at_least: int, seed: int) -> dict[str, Any]:
+def count_true(
+    choice: SamplerChoice, data: CompareData, *, negatives: int, at_least: int, seed: int, sampler: Any = None
+) -> dict[str, Any]:
     """Draw negatives of training triples afresh and count the true ones among those that the sampler keeps.
 
     Runs on the CPU; the global random stream is as before afterwards.
@@ -57,6 +60,8 @@ def count_true(choice: SamplerChoice, data: CompareData, *, negatives: int, at_l
     :param negatives: negatives per positive
     :param at_least: how many negatives to draw; each positive gets all of its negatives
     :param seed: the seed of positives and negatives
+    :param sampler: the sampler as training left it, for methods that depend on the training; it is moved to the CPU,
+        and its draws go on where they stand. ``None`` constructs one
     :returns: ``drawn``; ``kept``, those that the mask of the sampler keeps; ``known`` and ``held_out``, the training
         triples and the validation and test triples among the kept ones; ``known_per_10000`` and ``held_out_per_10000``,
         the same per 10,000 kept ones (``None`` if none is kept); ``incomplete_rows``, positives that lost negatives to
@@ -69,7 +74,8 @@ def count_true(choice: SamplerChoice, data: CompareData, *, negatives: int, at_l
     counts = dict.fromkeys(("drawn", "kept", "known", "held_out", "incomplete_rows"), 0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(mix_seeds(seed, _PURPOSE))
-        sampler = make_sampler(choice, data, negatives)
+        sampler = make_sampler(choice, data, negatives) if sampler is None else sampler.cpu()
+        before = _report(sampler)
         for positives in _positives(data.training.mapped_triples, -(-at_least // negatives), negatives, seed):
             triples, mask = sampler.sample(positive_batch=positives)
             kept = torch.ones(triples.shape[:-1], dtype=torch.bool) if mask is None else mask
@@ -83,7 +89,7 @@ def count_true(choice: SamplerChoice, data: CompareData, *, negatives: int, at_l
         **counts,
         "known_per_10000": _per_10000(counts["known"], counts["kept"]),
         "held_out_per_10000": _per_10000(counts["held_out"], counts["kept"]),
-        "fallback_share": _fallback_share(sampler),
+        "fallback_share": _fallback_share(before, _report(sampler)),
     }
 
 
@@ -99,10 +105,15 @@ def _per_10000(count: int, total: int) -> float | None:
     return round(10_000 * count / total, 4) if total else None
 
 
-def _fallback_share(sampler: Any) -> float | None:
-    """Return the share of fall-backs, where the sampler keeps count."""
+def _report(sampler: Any) -> Mapping[str, int]:
+    """Return what the sampler counted so far, where it keeps count."""
     report = getattr(sampler, "report", None)
-    counts = report() if callable(report) else {}
-    if "fallback" not in counts or not counts.get("drawn"):
+    return report() if callable(report) else {}
+
+
+def _fallback_share(before: Mapping[str, int], after: Mapping[str, int]) -> float | None:
+    """Return the share of fall-backs between two reports."""
+    if "fallback" not in after or after.get("drawn", 0) == before.get("drawn", 0):
         return None
-    return round(float(counts["fallback"] / counts["drawn"]), 6)
+    drawn, fallback = (after[name] - before[name] for name in ("drawn", "fallback"))
+    return round(fallback / drawn, 6)

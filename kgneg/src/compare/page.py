@@ -17,6 +17,7 @@ _NAMES = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_1
 _NONE = "\N{EN DASH}"
 _PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 _MINUS = "\N{MINUS SIGN}"
+_LOOPS = {"slcwa": "PyKEEN", "kgneg": "kgneg"}
 
 
 def overview(result: CompareResult) -> Table:
@@ -191,7 +192,8 @@ def _truth_parts(result: CompareResult) -> list[str | Table | Figure]:
             ("held out", "triples of the validation and test sets; no sampler that sees only training triples can know "
              "them. Nearer, harder negatives hit more of them."),
             ("fall-back", "share of negatives drawn uniformly because the method had no candidate left"),
-            ("looked at", "negatives in all draws together"),
+            ("looked at", "negatives in all draws together; a sampler that looks at the model draws as it stands at "
+             "the end of training"),
             ("incomplete rows", "positives that lost negatives because a filter masked them"),
         ),
     )  # fmt: skip
@@ -244,6 +246,7 @@ def _method_parts(result: CompareResult) -> list[str | Table | Figure]:
         (
             one["label"],
             one["name"],
+            _LOOPS[one["loop"]],
             ", ".join(f"{key} = {value}" for key, value in sorted(one["options"].items())) or _NONE,
         )
         for one in settings["samplers"]
@@ -252,11 +255,25 @@ def _method_parts(result: CompareResult) -> list[str | Table | Figure]:
         "All samplers had the same model, budget and seeds. Nothing was tuned for any of them, so a sampler that needs "
         "other settings than these is at a disadvantage.",
         Table(("setting", "value"), said, "What was equal for all samplers.", frozenset({"value"})),
+        _loops_in_words({one["loop"] for one in settings["samplers"]}),
         Table(
-            ("sampler", "name", "options"), options, "What differed; options not named have their defaults.",
-            frozenset({"name", "options"}),
+            ("sampler", "name", "training loop", "options"), options,
+            "What differed; options not named have their defaults.", frozenset({"name", "training loop", "options"}),
         ),
     ]  # fmt: skip
+
+
+def _loops_in_words(loops: set[str]) -> str:
+    """Say which training loops there were, and what that means."""
+    if loops == {"slcwa"}:
+        return "All models were trained with PyKEEN's own loop."
+    same = (
+        "kgneg's loop ran with dense updates: on the CPU it gives the losses and ranks of PyKEEN's for the same "
+        "negatives, elsewhere it draws other random numbers. The seconds of the two loops do not compare."
+    )
+    if loops == {"kgneg"}:
+        return f"All models were trained with kgneg's loop. {same}"
+    return f"Samplers that look at the model were trained with kgneg's loop, the others with PyKEEN's. {same}"
 
 
 def _run_table(result: CompareResult) -> Table:

@@ -29,7 +29,7 @@ class CompareResult:
     :param settings: the settings, with everything that was left open filled in
     :param dataset: name, sizes and fingerprint of the triples
     :param versions: the versions of the libraries involved
-    :param runs: one entry per seed and sampler: ``sampler``, ``seed``, ``metrics`` (``mrr``, ``hits_at_1``,
+    :param runs: one entry per seed and sampler: ``sampler``, ``seed``, ``loop``, ``metrics`` (``mrr``, ``hits_at_1``,
         ``hits_at_3``, ``hits_at_10``, filtered, between 0 and 1), ``losses`` (one per epoch), ``negatives`` (see
         :func:`~kgneg.compare.falsehood.count_true`) and ``seconds``
     """

@@ -61,14 +61,16 @@ def train_once(
     :param seed: the seed of everything
     :param data: the triples
     :param on_epoch: called after each epoch
-    :returns: what goes into the results: sampler, seed, metrics, losses (one per epoch), negatives, seconds
+    :returns: what goes into the results: sampler, seed, loop, metrics, losses (one per epoch), negatives, seconds
     :raises RunFailedError: if a loss or a metric is not finite, or anything else goes wrong
     """
     where = f"sampler {choice.label}, seed {seed}"
     try:
         with quiet_pykeen():
-            result = _pipeline(settings, choice, seed, data, on_epoch)
-            negatives = count_true(choice, data, negatives=settings.negatives, at_least=settings.checked, seed=seed)
+            result, sampler = _pipeline(settings, choice, seed, data, on_epoch)
+            negatives = count_true(
+                choice, data, negatives=settings.negatives, at_least=settings.checked, seed=seed, sampler=sampler
+            )
     except Exception as error:  # whatever it is, the other runs are safe and the user learns which run it was
         if type(error).__name__ == "NonFiniteLossError":
             raise RunFailedError(f"{where}: the loss is no finite number; try a lower learning rate") from error
@@ -83,6 +85,7 @@ def train_once(
     return {
         "sampler": choice.label,
         "seed": seed,
+        "loop": settings.loop_of(choice),
         "metrics": metrics,
         "losses": losses,
         "negatives": negatives,
@@ -92,16 +95,21 @@ def train_once(
 
 def _pipeline(
     settings: CompareSettings, choice: SamplerChoice, seed: int, data: CompareData, on_epoch: Callable[[], object]
-) -> Any:
-    """Call PyKEEN."""
+) -> tuple[Any, Any]:
+    """Call PyKEEN; return its result, and the sampler as training left it if it looks at the model."""
     from pykeen.pipeline import pipeline
     from pykeen.training.callbacks import TrainingCallback
 
     class Ticker(TrainingCallback):  # type: ignore[misc,unused-ignore]
         def post_epoch(self, epoch: int, epoch_loss: float, **kwargs: Any) -> None:
+            trainer: Any = self.training_loop
+            if choice.needs_model:
+                samplers[:] = [trainer.drawing_sampler]  # the loop lets go of it when it is done
             on_epoch()
 
-    return pipeline(
+    samplers: list[Any] = []
+    loop = settings.loop_of(choice)
+    result = pipeline(
         training=data.training,
         validation=data.validation,
         testing=data.testing,
@@ -110,8 +118,11 @@ def _pipeline(
         loss=settings.loss,
         optimizer="adam",
         optimizer_kwargs={"lr": settings.learning_rate},
-        training_loop="slcwa",
-        training_loop_kwargs={"automatic_memory_optimization": False},
+        training_loop=loop,
+        training_loop_kwargs={
+            "automatic_memory_optimization": False,
+            **({"updates": "dense"} if loop == "kgneg" else {}),  # as PyKEEN's loop trains
+        },
         negative_sampler=choice.name,
         negative_sampler_kwargs={**choice.options, "num_negs_per_pos": settings.negatives},
         training_kwargs={
@@ -126,3 +137,4 @@ def _pipeline(
         device=None if settings.device == "auto" else settings.device,
         random_seed=seed,
     )
+    return result, samplers[0] if samplers else None

@@ -14,6 +14,8 @@ from kgneg.core.errors import InvalidInputError
 __all__ = ["SamplerChoice", "with_texts"]
 
 _TEXT_OPTIONS = ("texts", "encoder", "missing_text")
+#: Samplers that have others inside: the option that names these, and the one with their arguments.
+_NESTED = {"mixture": ("components", "components_kwargs"), "dynamic": ("pool_from", "pool_from_kwargs")}
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ class SamplerChoice:
         """Whether the sampler needs a text for every entity."""
         return bool(getattr(find_sampler(self.name), "needs_text", False))
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether the sampler looks at the model, and so needs a training loop that shows it."""
+        return bool(getattr(find_sampler(self.name), "needs_model", False))
+
     def to_dict(self) -> dict[str, Any]:
         """Return name, options and label as JSON has them."""
         return {"label": self.label, "name": self.name, "options": dict(self.options)}
@@ -92,11 +99,12 @@ def with_texts(choice: SamplerChoice, arguments: Mapping[str, Any], *, default_t
     :param default_texts: where the texts of the graph are, for samplers that need texts and were given none
     :returns: the choice, with the same label
     """
-    if choice.name.lower() == "mixture" and "lemon" in json.dumps(choice.options.get("components", "")).lower():
-        inner = {name: dict(values) for name, values in (choice.options.get("components_kwargs") or {}).items()}
+    named, inside = _NESTED.get(choice.name.lower(), ("", ""))
+    if named and "lemon" in json.dumps(choice.options.get(named, "")).lower():
+        inner = {name: dict(values) for name, values in (choice.options.get(inside) or {}).items()}
         lemon = inner.setdefault("lemon", {})
         lemon.update({key: value for key, value in arguments.items() if key not in lemon and value is not None})
-        return replace(choice, options={**choice.options, "components_kwargs": inner}) if lemon else choice
+        return replace(choice, options={**choice.options, inside: inner}) if lemon else choice
     known = sampler_options(find_sampler(choice.name))
     options = dict(choice.options)
     for key in _TEXT_OPTIONS:

@@ -11,9 +11,11 @@ from typing import Any
 from kgneg.compare.names import find_loss, find_model
 from kgneg.compare.samplers import SamplerChoice
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.validation import validate_count
+from kgneg.core.validation import choose, validate_count
 
 __all__ = ["CompareSettings"]
+
+_LOOPS = ("auto", "slcwa", "kgneg")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class CompareSettings:
     :param batch_size: positives per step
     :param eval_batch_size: test triples that are ranked at once
     :param device: where to train: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``
+    :param loop: the training loop: ``"slcwa"`` is PyKEEN's own, ``"kgneg"`` that of kgneg with dense updates, which on
+        the CPU gives the same losses for the same negatives. ``"auto"`` takes PyKEEN's, and that of kgneg for samplers
+        that look at the model, which PyKEEN's does not show to them
     :param texts: texts of the entities for samplers that read texts: a TSV file, a folder, or the name of a graph;
         ``None`` takes those that came with the graph
     :param encoder: what makes vectors of texts; ``None`` leaves the choice to the sampler
@@ -64,6 +69,7 @@ class CompareSettings:
     batch_size: int = 256
     eval_batch_size: int = 64
     device: str = "auto"
+    loop: str = "auto"
     texts: str | None = None
     encoder: str | None = None
     missing_text: str | None = None
@@ -85,6 +91,7 @@ class CompareSettings:
                 f"samplers must differ, got {', '.join(map(str, sorted(map(str, repeated))))} twice"
             )
         object.__setattr__(self, "choices", choices)
+        self._check_loop()
         self._check_texts()
 
     def _check_numbers(self) -> None:
@@ -135,6 +142,25 @@ class CompareSettings:
         if self.missing_text not in (None, "error", "label"):
             raise InvalidInputError(f"missing_text must be error or label, got {self.missing_text!r}")
 
+    def _check_loop(self) -> None:
+        choose("loop", self.loop, _LOOPS)
+        blind = [choice.label for choice in self.choices if choice.needs_model]
+        if self.loop == "slcwa" and blind:
+            raise InvalidInputError(
+                f"PyKEEN's training loop does not show the model to {', '.join(map(str, blind))}: leave out "
+                "loop='slcwa', or take loop='kgneg' for all samplers"
+            )
+
+    def loop_of(self, choice: SamplerChoice) -> str:
+        """Return the training loop of a sampler.
+
+        :param choice: the sampler
+        :returns: ``"slcwa"`` or ``"kgneg"``
+        """
+        if self.loop != "auto":
+            return self.loop
+        return "kgneg" if choice.needs_model else "slcwa"
+
     def _check_texts(self) -> None:
         from kgneg.compare.samplers import with_texts
 
@@ -170,7 +196,7 @@ class CompareSettings:
         skipped = {"samplers", "choices", "seeds", "loss", "dim"}
         found = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in skipped}
         return found | {
-            "samplers": [choice.to_dict() for choice in self.choices],
+            "samplers": [choice.to_dict() | {"loop": self.loop_of(choice)} for choice in self.choices],
             "seeds": list(self.seeds),
             "loss": self.loss_name,
             "dim": self.model_arguments.get("embedding_dim"),

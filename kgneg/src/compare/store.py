@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from kgneg.compare.settings import CompareSettings
 from kgneg.core.cache import content_key
 from kgneg.core.storage import atomic_path
 
-__all__ = ["RunStore", "dump_json", "run_key", "versions"]
+__all__ = ["RunStore", "dump_json", "file_hashes", "run_key", "versions"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ def run_key(settings: CompareSettings, choice: SamplerChoice, seed: int, fingerp
     return {
         **own,
         "device": _device(settings.device),
+        "loop": settings.loop_of(choice),
         "sampler": choice.to_dict(),
-        "files": _contents(choice.options),
+        "files": file_hashes(choice.options),
         "seed": seed,
         "triples": fingerprint,
         "versions": versions(),
@@ -73,12 +75,19 @@ def _device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _contents(options: Any) -> dict[str, str]:
-    """Return hashes of the files that options name."""
+def file_hashes(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return hashes of the files and folders that options name, so that other content is seen under the same name.
+
+    :param options: the options of a sampler; those within options are looked at as well
+    :returns: a hash for each option whose value is the path of something that exists; dots join nested names
+
+    >>> file_hashes({"texts": "no such file", "dim": 3})
+    {}
+    """
     found = {}
     for name, value in options.items():
         if isinstance(value, dict):
-            found.update({f"{name}.{inner}": text for inner, text in _contents(value).items()})
+            found.update({f"{name}.{inner}": text for inner, text in file_hashes(value).items()})
         elif name in _PATHS and isinstance(value, str) and Path(value).exists():
             found[name] = _hash(Path(value))
     return found

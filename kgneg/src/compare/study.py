@@ -72,8 +72,9 @@ def compare(
                 raise RunFailedError(_with_progress(error, found, store)) from error.__cause__
             store.save(key, run)
             found[position] = run
+    samplers = [choice.to_dict() | {"loop": settings.loop_of(choice)} for choice in choices]
     return CompareResult(
-        settings={**settings.to_dict(), "samplers": [choice.to_dict() for choice in choices]},
+        settings={**settings.to_dict(), "samplers": samplers},
         dataset=data.to_dict(),
         versions=versions(),
         runs=tuple(run for run in found if run is not None),

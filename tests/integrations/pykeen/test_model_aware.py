@@ -21,6 +21,7 @@ from pykeen.triples import TriplesFactory
 
 from kgneg.core.corruption import Queries
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.rowwise import Metric
 from kgneg.integrations.pykeen import DynamicNegativeSampler, ModelHandle, NSCachingNegativeSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore:(?s).*has parameters, but no reset_parameters", "ignore:.*sparse")
@@ -128,6 +129,85 @@ def test_a_model_that_takes_no_candidates_is_scored_by_triple(nations: Nations, 
     torch.testing.assert_close(ModelHandle(model)(queries, ids), expected)
 
 
+def way_of(handle: ModelHandle) -> dict[int, str]:
+    return {end: way.__name__ for end, way in handle._ways.items()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_quickest_way_is_taken(name: str, nations: Nations) -> None:
+    model = make_model(name, nations.training)
+    handle = ModelHandle(model)
+    handle(*some_queries(nations.training))
+    expected = "_by_form" if name in ("distmult", "transe", "complex", "rotate") else "_by_query"
+    assert way_of(handle) == {0: expected, 2: expected}
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("power", [False, True])
+def test_distances_of_transe(p: int, power: bool, nations: Nations) -> None:
+    own = {"interaction_kwargs": {"p": p, "power_norm": power}, "embedding_dim": 6}
+    models = [
+        ERModel(
+            triples_factory=nations.training,
+            interaction="transe",
+            interaction_kwargs=own["interaction_kwargs"],
+            entity_representations_kwargs={"shape": 6},
+            relation_representations_kwargs={"shape": 6},
+            random_seed=0,
+        )
+        for _ in range(2)
+    ]
+    queries, ids = some_queries(nations.training)
+    torch.testing.assert_close(ModelHandle(models[0])(queries, ids), one_by_one(models[1], queries, ids))
+
+
+def test_a_form_that_gives_other_scores_is_not_taken(nations: Nations, monkeypatch: Any) -> None:
+    model = make_model("distmult", nations.training)
+    queries, ids = some_queries(nations.training)
+    handle = ModelHandle(model)
+    assert handle._form is not None
+    monkeypatch.setattr(handle, "_form", handle._form._replace(metric=Metric.L1))
+    torch.testing.assert_close(handle(queries, ids), one_by_one(model, queries, ids))
+    assert way_of(handle) == {0: "_by_query", 2: "_by_query"}
+
+
+def test_scores_that_are_no_numbers_do_not_change_the_way(nations: Nations) -> None:
+    models = [make_model("distmult", nations.training) for _ in range(2)]
+    queries, ids = some_queries(nations.training)
+    for model in models:
+        with torch.no_grad():
+            weight = model.entity_representations[0]._embeddings.weight  # type: ignore[attr-defined]
+            weight[ids[0, 0].long()] = torch.nan
+            weight[ids[1, 1].long(), 0] = torch.inf
+    handle = ModelHandle(models[0])
+    scores, expected = handle(queries, ids), one_by_one(models[1], queries, ids)
+    assert bool(expected.isnan().any())
+    torch.testing.assert_close(scores, expected, equal_nan=True)
+    assert way_of(handle) == {0: "_by_form", 2: "_by_form"}
+
+
+def test_the_handle_sees_a_model_that_moves_on(nations: Nations) -> None:
+    model = make_model("transe", nations.training)
+    queries, ids = some_queries(nations.training)
+    handle = ModelHandle(model)
+    handle(queries, ids)
+    representation: Any = model.entity_representations[0]  # type: ignore[index]
+    with torch.no_grad():
+        representation._embeddings.weight.mul_(2.0)
+    torch.testing.assert_close(handle(queries, ids), one_by_one(model, queries, ids))
+    representation._embeddings.weight = torch.nn.Parameter(torch.ones_like(representation._embeddings.weight))
+    torch.testing.assert_close(handle(queries, ids), one_by_one(model, queries, ids))
+
+
+def test_a_handle_shows_nothing_of_the_model(nations: Nations) -> None:
+    model = make_model("distmult", nations.training)
+    handle = ModelHandle(model)
+    assert [name for name in dir(handle) if not name.startswith("_")] == []
+    scores = handle(*some_queries(nations.training))
+    with untouched(model):
+        scores.zero_()
+
+
 def test_nothing_to_score(nations: Nations) -> None:
     handle = ModelHandle(make_model("distmult", nations.training))
     queries, ids = some_queries(nations.training)
@@ -186,11 +266,72 @@ def test_options_arrive_with_the_defaults_of_the_corruptor(sampler: Any, nations
     built = sampler(mapped_triples=nations.training.mapped_triples)
     mine = inspect.signature(sampler).parameters
     own = inspect.signature(type(built.corruptor)).parameters
-    shared = {name for name in own if name not in ("triples", "options")}
+    shared = {name for name in own if name not in ("triples", "options", "source")}
     assert {name: mine[name].default for name in shared} == {name: own[name].default for name in shared}
     other = sampler(mapped_triples=nations.training.mapped_triples, skip_top=3, ceiling=0.5, share=0.25)
     screen = other.corruptor.screen
     assert (screen.skip_top, screen.ceiling, screen.share) == (3, 0.5, 0.25)
+
+
+def test_temperature_of_nscaching(nations: Nations) -> None:
+    built = NSCachingNegativeSampler(mapped_triples=nations.training.mapped_triples, temperature=0.5)
+    assert built.corruptor.temperature == 0.5
+    for sampler in (NSCachingNegativeSampler, DynamicNegativeSampler):
+        assert {"temperature", "ceiling", "skip_top", "share"} <= set(sampler.hpo_default)
+    assert "refresh" in NSCachingNegativeSampler.hpo_default
+
+
+def test_candidates_from_another_sampler(nations: Nations) -> None:
+    triples = nations.training.mapped_triples
+    built = DynamicNegativeSampler(mapped_triples=triples, num_negs_per_pos=8, pool_from="typed", seed=0)
+    built.attach_model(ModelHandle(make_model("distmult", nations.training)))
+    negatives = built.draw(triples)
+    seen = {(2, r, t) for _, r, t in triples.tolist()} | {(0, r, h) for h, r, _ in triples.tolist()}
+    asked = 0
+    for positive, entities, sides, flags in zip(
+        triples.tolist(),
+        *(part.tolist() for part in (negatives.entity, negatives.side, negatives.fallback)),
+        strict=True,
+    ):
+        for entity, side, flag in zip(entities, sides, flags, strict=True):
+            assert flag or (side, positive[1], entity) in seen
+            asked += not flag
+    assert asked > 1000
+
+
+def test_candidates_from_a_mixture(nations: Nations) -> None:
+    triples = nations.training.mapped_triples
+    own = {"pool_from": {"lemon": 1.0, "uniform": 1.0}, "pool_from_kwargs": {"lemon": {"encoder": "lexical", "dim": 2}}}
+    built = DynamicNegativeSampler(mapped_triples=triples, **own)
+    source = built.corruptor.source
+    assert [type(part).__name__ for part in source.components] == ["LemonCorruptor", "UniformCorruptor"]
+    assert source.components[0].settings.dim == 2
+    assert DynamicNegativeSampler(mapped_triples=triples).corruptor.source is None
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"pool_from": "nothing"}, "'nothing' is no component"),
+        ({"pool_from": "typed", "pool_from_kwargs": {"lemon": {}}}, "lemon, which is not among"),
+        ({"pool_from_kwargs": {"typed": {}}}, "pool_from_kwargs has no effect without pool_from"),
+    ],
+)
+def test_sources_that_do_not_exist(own: dict[str, Any], message: str, nations: Nations) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        DynamicNegativeSampler(mapped_triples=nations.training.mapped_triples, **own)
+
+
+@both
+def test_the_report_says_what_was_left_out(sampler: Any, nations: Nations) -> None:
+    built = sampler(mapped_triples=nations.training.mapped_triples, num_negs_per_pos=4, skip_top=2, ceiling=0.0)
+    built.attach_model(ModelHandle(make_model("distmult", nations.training)))
+    assert set(built.candidate_report().values()) == {0}
+    built.corrupt_batch(nations.training.mapped_triples)
+    report = built.report() | built.candidate_report()
+    assert report["drawn"] == 4 * nations.training.num_triples
+    assert report["rejected"] == report["empty_slots"] >= report["fallback"] > 0
+    assert min(report[name] for name in ("scored", "known", "skipped", "above_ceiling")) > 1000
 
 
 # Training
@@ -225,7 +366,7 @@ def test_the_sampler_sees_the_model_as_it_is_now(nations: Nations, monkeypatch: 
     original = ModelHandle.__call__
 
     def record(self: ModelHandle, queries: Queries, ids: torch.Tensor) -> torch.Tensor:
-        seen.append(float(sum(parameter.detach().double().sum() for parameter in self.model.parameters())))
+        seen.append(float(sum(parameter.detach().double().sum() for parameter in self._model.parameters())))
         return original(self, queries, ids)
 
     monkeypatch.setattr(ModelHandle, "__call__", record)
@@ -240,6 +381,7 @@ def test_workers_are_refused(name: str, nations: Nations) -> None:
         run(nations, name, training_kwargs=training)
 
 
+@pytest.mark.slow
 def test_imports_in_any_order(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     program = (
         "import pykeen.models; from pykeen.pipeline import pipeline; "

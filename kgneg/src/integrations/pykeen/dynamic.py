@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kgneg.core.corruption import Corruptor
+from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
 from kgneg.integrations.pykeen.handle import ModelAwareNegativeSampler
@@ -15,7 +16,7 @@ __all__ = ["DynamicNegativeSampler"]
 
 
 class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
-    """Negatives that the model finds most plausible among a few random ones.
+    """Negatives that the model finds most plausible among a few candidates, which are random ones as a rule.
 
     It looks at the model during training and so needs ``training_loop="kgneg"``.
 
@@ -27,11 +28,14 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
     :param sides: which end to replace; see ``kgneg-uniform``
-    :param pool: how many random candidates are scored for each positive and end
+    :param pool: how many candidates are scored for each positive and end
     :param temperature: 0 takes the highest scores, larger values choose more evenly
     :param skip_top: how many of the best candidates are left out; more of the unknown true triples go with them
     :param ceiling: candidates are left out whose score exceeds that of the positive by more; ``None``: none
     :param share: the share of the negatives that the method gives; the others are uniform
+    :param pool_from: the sampler that the candidates come from, or a mixture of some, written as the ``components`` of
+        the ``mixture`` sampler: ``"typed"``, or ``"typed=0.5,kgneg-uniform=0.5"``; ``None`` draws uniformly
+    :param pool_from_kwargs: arguments of these samplers by name, for example ``{"lemon": {"encoder": "lexical"}}``
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -59,6 +63,8 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
         skip_top: int = 0,
         ceiling: float | None = None,
         share: float = 1.0,
+        pool_from: str | Mapping[str, float] | None = None,
+        pool_from_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -77,19 +83,40 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
                 "skip_top": skip_top,
                 "ceiling": ceiling,
                 "share": share,
+                "pool_from": pool_from,
+                "pool_from_kwargs": pool_from_kwargs,
             },
         )
 
     @classmethod
     def make_corruptor(
-        cls, setup: Setup, common: dict[str, Any], *, sides: str = "uniform", **options: Any
+        cls,
+        setup: Setup,
+        common: dict[str, Any],
+        *,
+        sides: str = "uniform",
+        pool_from: str | Mapping[str, float] | None = None,
+        pool_from_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+        **options: Any,
     ) -> Corruptor:
         """Build the corruptor.
 
         :param setup: the graph
         :param common: the arguments of every corruptor
         :param sides: the name of the side policy
+        :param pool_from: the samplers that candidates come from
+        :param pool_from_kwargs: arguments of these samplers by name
         :param options: the options of :class:`~kgneg.samplers.DynamicCorruptor`
         :returns: the corruptor
+        :raises InvalidInputError: if there is no such sampler, or arguments are given for one that is not there
         """
-        return DynamicCorruptor(sides=setup.sides(sides), **options, **common)
+        from kgneg.integrations.pykeen.mixture import MixtureNegativeSampler
+
+        source = None
+        if pool_from is not None:
+            source = MixtureNegativeSampler.make_corruptor(
+                setup, common, components=pool_from, components_kwargs=pool_from_kwargs, sides=sides
+            )
+        elif pool_from_kwargs:
+            raise InvalidInputError(f"pool_from_kwargs has no effect without pool_from, got {dict(pool_from_kwargs)!r}")
+        return DynamicCorruptor(source=source, sides=setup.sides(sides), **options, **common)

@@ -30,6 +30,7 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     :param cache: the number of entities in each cache
     :param candidates: how many random entities compete for a place in it at each refresh
     :param refresh: the caches of a batch are refreshed in every such batch
+    :param temperature: 0 takes the highest scores, larger values choose more evenly; 1 as published
     :param skip_top: how many of the best candidates are left out; more of the unknown true triples go with them
     :param ceiling: candidates are left out whose score exceeds that of the positive by more; ``None``: none
     :param share: the share of the negatives that the method gives; the others are uniform
@@ -59,6 +60,7 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
         cache: int = 50,
         candidates: int = 50,
         refresh: int = 1,
+        temperature: float = 1.0,
         skip_top: int = 0,
         ceiling: float | None = None,
         share: float = 1.0,
@@ -79,6 +81,7 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
                 "cache": cache,
                 "candidates": candidates,
                 "refresh": refresh,
+                "temperature": temperature,
                 "skip_top": skip_top,
                 "ceiling": ceiling,
                 "share": share,

@@ -54,7 +54,7 @@ _UPDATES = ("auto", "rows", "dense")
 
 
 class KgnegTrainingLoop(SLCWATrainingLoop):
-    """PyKEEN's sLCWA training, several times faster.
+    """PyKEEN's sLCWA training that touches only the rows of a batch and scores negatives by side.
 
     Everything that PyKEEN's own loop takes works here: models, losses, samplers, masks, weights, sub-batches,
     regularisers, callbacks, checkpoints, early stopping, evaluation loss and trackers. What differs:
@@ -113,6 +113,11 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         self._sampler_state: dict[str, Any] | None = None
         self._scorer: Scorer | None = None
         self._tables: RowTables | None = None
+
+    @property
+    def drawing_sampler(self) -> NegativeSampler | None:
+        """The sampler of the run in progress; ``None`` when there is none."""
+        return self._sampler
 
     # Set-up
 
