@@ -29,7 +29,7 @@ def test_every_registered_sampler(name: str) -> None:
     except InvalidInputError as error:
         assert "needs" in str(error)  # a required option without a general value
         pytest.skip(str(error))
-    space = build_space([choice], ["transe"], ["nssa"])
+    space = build_space([choice], ["transe"], ["nssa"], training_loop="kgneg")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = []
     for _ in range(5):
@@ -75,6 +75,7 @@ def test_models_keep_their_own_loss() -> None:
         ({"fixed": {"lr": 1}, "ranges": {"optimizer.lr": [1, 2]}}, InvalidInputError, "both fixed and searched"),
         ({"optimizer": "adamm"}, UnknownNameError, "unknown optimizer"),
         ({"training_loop": "lcwa"}, InvalidInputError, "draws no negatives"),
+        ({"samplers": ("basic", "dynamic")}, InvalidInputError, "does not show the model to dynamic"),
         ({"training_loop": "x"}, UnknownNameError, "unknown training loop"),
         ({"samplers": ("lemon", "lemon:n_clusters=2")}, InvalidInputError, "give each once"),
         ({"samplers": ()}, InvalidInputError, "at least one sampler"),

@@ -26,7 +26,7 @@ _PATHS = frozenset({"texts", "path", "types", "vectors", "encoder"})
 
 
 def export_best(result: StudyResult, folder: str | Path, *, check: bool = True) -> Path:
-    """Write ``best.json``, which ``pykeen experiments run`` and ``pipeline_from_config`` take.
+    """Write ``best.json``, which ``pykeen experiments run --keep-seed`` and ``pipeline_from_config`` take.
 
     Running it trains the same model from the same seed, and ranks the test triples. On the same machine, with the same
     versions and number of threads, the scores are the same to the last digit. ``use_testing_data=False`` gives the

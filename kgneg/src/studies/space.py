@@ -197,7 +197,7 @@ def build_space(
         for name in dict.fromkeys(own.values()):
             _add(parts, *_loss_part(name))
     optimizer = _add_optimizer(parts, optimizer)
-    _add_training(parts, training_loop)
+    _add_training(parts, training_loop, [choice.label for choice in samplers if choice.needs_model])
     _override(parts, fixed or {}, ranges or {})
     return SearchSpace(names["sampler"], names["model"], names["loss"], own, optimizer, parts)
 
@@ -273,16 +273,21 @@ def _add_optimizer(parts: dict[str, Part], text: str) -> str:
     return str(optimizer_resolver.normalize_cls(optimizer))
 
 
-def _add_training(parts: dict[str, Part], text: str) -> None:
+def _add_training(parts: dict[str, Part], text: str, looking: list[str]) -> None:
+    """Add a training loop, which has to show the model to the samplers that look at it."""
     from pykeen.training import SLCWATrainingLoop, training_loop_resolver
 
-    import kgneg.integrations.pykeen  # noqa: F401  # registers what is ours
+    from kgneg.integrations.pykeen import KgnegTrainingLoop
 
     loop = training_loop_resolver.lookup_dict.get(training_loop_resolver.normalize(text))
     if loop is None:
         raise unknown_name("training loop", text, training_loop_resolver.lookup_dict)
     if not issubclass(loop, SLCWATrainingLoop):
         raise InvalidInputError(f"the training loop {text!r} draws no negatives; use slcwa or one derived from it")
+    if looking and not issubclass(loop, KgnegTrainingLoop):
+        raise InvalidInputError(
+            f"the training loop {text!r} does not show the model to {', '.join(looking)}: take kgneg as training loop"
+        )
     parts["training_loop"] = Part("training_loop", _arguments(loop, _LOOP))
     parts["training"] = Part("training", _TRAINING, {}, _default_ranges("training", loop, ("batch_size",)))
 

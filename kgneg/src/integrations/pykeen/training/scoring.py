@@ -187,13 +187,13 @@ def _pooled(table: RowTable, queries: FloatTensor, pools: LongTensor, sided: Sid
     heads, chunk = int(sided.heads), sided.chunk
     whole = len(queries) // chunk
     # splitting costs one pass in the backward pass, where slices would fill and add up whole tensors
-    vectors = table.read(pools).split([whole, len(pools) - whole])
-    blocks = queries.split([whole * chunk, len(queries) - whole * chunk])
+    vectors = torch.split(table.read(pools), [whole, len(pools) - whole])
+    blocks = torch.split(queries, [whole * chunk, len(queries) - whole * chunk])
     parts = []
     for block, pool, count in zip(blocks, vectors, (whole, len(pools) - whole), strict=True):
         if len(block):
             for_heads, for_tails = block.view(count, -1, *queries.shape[1:]).unbind(2)
-            by_heads, by_tails = pool.split([heads, pool.shape[1] - heads], dim=1)
+            by_heads, by_tails = torch.split(pool, [heads, pool.shape[1] - heads], dim=1)
             both = [pool_scores(for_heads, by_heads, metric), pool_scores(for_tails, by_tails, metric)]
             parts.append(torch.cat(both, dim=-1).flatten(0, 1))
     return parts[0] if len(parts) == 1 else torch.cat(parts)

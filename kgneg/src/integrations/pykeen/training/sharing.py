@@ -27,7 +27,7 @@ def check_sharing(sampler: NegativeSampler) -> None:
             "shared negatives need a sampler of kgneg without filterer, or PyKEEN's unfiltered basic one for heads and "
             f"tails, got {type(sampler).__name__}: leave out shared, or take another sampler"
         )
-    if ours and sampler.corruptor.sides.policy == "bernoulli":
+    if isinstance(sampler, KgnegNegativeSampler) and sampler.corruptor.sides.policy == "bernoulli":
         raise InvalidInputError(
             "shared negatives replace heads and tails equally often for all relations, but the sides of "
             f"{type(sampler).__name__} are 'bernoulli': leave out shared, or take other sides"
