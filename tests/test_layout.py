@@ -123,6 +123,16 @@ def walk_imports(node: ast.AST, eager: bool = True) -> Iterator[tuple[ast.Import
             yield from walk_imports(child, eager and not function)
 
 
+def base_of(source: Source, node: ast.ImportFrom) -> str:
+    """Return the absolute name of what is imported from."""
+    base = node.module or ""
+    if not node.level:
+        return base
+    parts = source.package.split(".")
+    anchor = parts[: len(parts) - node.level + 1]
+    return ".".join([*anchor, *([base] if base else [])])
+
+
 def imports_of(source: Source, text: str | None = None) -> Iterator[Import]:
     tree = ast.parse(source.path.read_text(encoding="utf-8") if text is None else text)
     for node, eager in walk_imports(tree):
@@ -130,18 +140,52 @@ def imports_of(source: Source, text: str | None = None) -> Iterator[Import]:
             for alias in node.names:
                 yield Import(source, node.lineno, alias.name, eager, False)
             continue
-        base = node.module or ""
-        if node.level:
-            parts = source.package.split(".")
-            anchor = parts[: len(parts) - node.level + 1]
-            base = ".".join([*anchor, *([base] if base else [])])
+        base = base_of(source, node)
         # `from kgneg import datasets` names the room in the alias
         names = [f"{base}.{alias.name}" for alias in node.names] if base == "kgneg" else [base]
         for name in names:
             yield Import(source, node.lineno, name, eager, node.level > 0)
 
 
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def is_open_to(source: Source, name: str) -> bool:
+    """Return whether an absolute name has no private part but modules of a package that the source belongs to."""
+    parts = name.split(".")
+    for place, part in enumerate(parts):
+        own = f"{source.package}.".startswith(".".join([*parts[:place], ""]))
+        if is_private(part) and not (own and ".".join(parts[: place + 1]) in MODULES):
+            return False
+    return True
+
+
+def private_uses(source: Source, text: str | None = None) -> Iterator[str]:
+    """Find private names of other modules of the package: imported ones, and attributes of imported modules."""
+    tree = ast.parse(source.path.read_text(encoding="utf-8") if text is None else text)
+    bound: dict[str, str] = {}
+    found = []
+    for node, _ in walk_imports(tree):
+        if isinstance(node, ast.Import):
+            names = {alias.asname or alias.name: alias.name for alias in node.names}
+        else:
+            base = base_of(source, node)
+            names = {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
+        bound.update({name: value for name, value in names.items() if value.partition(".")[0] == "kgneg"})
+        found += [(node.lineno, name) for name in names.values()]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            module = bound.get(ast.unparse(node.value))
+            if module in MODULES:
+                found.append((node.lineno, f"{module}.{node.attr}"))
+    for line, name in found:
+        if name.partition(".")[0] == "kgneg" and not is_open_to(source, name):
+            yield f"{source.label}:{line} uses {name}"
+
+
 SOURCES = list(package_sources())
+MODULES = {source.module for source in SOURCES}
 IMPORTS = [found for source in SOURCES for found in imports_of(source)]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -263,6 +307,11 @@ def test_no_relative_imports_across_rooms() -> None:
     assert not wrong, "\n".join(map(str, wrong))
 
 
+def test_no_private_names_across_modules() -> None:
+    wrong = [use for source in SOURCES for use in private_uses(source)]
+    assert not wrong, "give it a public name:\n" + "\n".join(wrong)
+
+
 @pytest.mark.parametrize("module", ["kgneg", "kgneg.cli"])
 def test_import_is_light(module: str, tmp_path: Path) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
@@ -290,6 +339,31 @@ def test_files_are_short() -> None:
 def test_reading_of_imports(text: str, expected: list[tuple[str, bool]]) -> None:
     source = Source(ROOT / "samplers" / "src" / "x.py", "kgneg.samplers.x")
     assert [(found.name, found.eager) for found in imports_of(source, text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from kgneg.core.cache import _a", ["kgneg.core.cache._a"]),
+        ("from kgneg.core.cache import _a as a, MemoryCache", ["kgneg.core.cache._a"]),
+        ("def f():\n    from kgneg.compare.store import _a", ["kgneg.compare.store._a"]),
+        ("if TYPE_CHECKING:\n    from kgneg.core.cache import _a", ["kgneg.core.cache._a"]),
+        ("from .graph import _a\nfrom ..core.cache import _b", ["kgneg.datasets.graph._a", "kgneg.core.cache._b"]),
+        ("from kgneg.core import cache\ncache._a()", ["kgneg.core.cache._a"]),
+        ("import kgneg.core.cache as store\nstore._a", ["kgneg.core.cache._a"]),
+        ("import kgneg.core.cache\nkgneg.core.cache._a", ["kgneg.core.cache._a"]),
+        ("from kgneg.datasets._labels import _a", ["kgneg.datasets._labels._a"]),
+        ("from kgneg.datasets import _a", ["kgneg.datasets._a"]),
+        # modules of the same room, names of others, and attributes of objects
+        ("from kgneg.datasets._labels import humanise\nfrom kgneg.datasets import _files, __doc__", []),
+        ("from numpy import _a\nimport torch\ntorch._C\nself._a\nfrom kgneg.core.cache import A\nA._a", []),
+    ],
+)
+def test_reading_of_private_names(text: str, expected: list[str]) -> None:
+    source = Source(ROOT / "datasets" / "src" / "x.py", "kgneg.datasets.x")
+    assert [use.rpartition(" ")[2] for use in private_uses(source, text)] == expected
+    elsewhere = Source(ROOT / "samplers" / "src" / "x.py", "kgneg.samplers.x")
+    assert bool(list(private_uses(elsewhere, "from kgneg.datasets._labels import humanise"))) is True
 
 
 # Metadata

@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from kgneg.core import cluster
-from kgneg.core.cluster import Clustering, kmeans, principal_components
+from kgneg.core.cluster import Clustering, kmeans, nearest_centroids, principal_components
 from kgneg.core.errors import InvalidInputError, MissingExtraError
 from kgneg.core.typing import FloatTensor
 
@@ -189,3 +189,19 @@ def test_the_sign_of_components_is_fixed(seed: int) -> None:
 def test_component_refusals(vectors: FloatTensor, dim: int, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         principal_components(vectors, dim)
+
+
+def test_nearest_centroids_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, centroids = blobs(200), blobs(17, seed=4)
+    distances = torch.cdist(vectors.double(), centroids.double()).square()
+    for block in (1, 50, 1 << 22):
+        monkeypatch.setattr(cluster, "_BLOCK", block)
+        labels, squares = nearest_centroids(vectors, centroids)
+        assert torch.equal(labels, distances.argmin(dim=1))
+        assert torch.allclose(squares.double(), distances.amin(dim=1), rtol=1e-4, atol=1e-3)
+    assert [len(part) for part in nearest_centroids(vectors[:0], centroids)] == [0, 0]
+
+
+def test_distances_to_themselves_are_not_negative() -> None:
+    vectors = 100 + blobs(300)
+    assert float(nearest_centroids(vectors, vectors)[1].min()) >= 0

@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from kgneg.report import render_html
+from kgneg.report.plots import colour
 from kgneg.studies import StorageAddress, StudyResult, StudySettings
 from kgneg.studies.page import build_report, draw
 
@@ -83,6 +84,13 @@ def test_report(tmp_path: Path) -> None:
     assert "too little memory" in html
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert [figure.svg for figure in draw(result)] == [figure.svg for figure in figures]
+
+
+def test_each_sampler_has_its_own_look(tmp_path: Path) -> None:
+    for figure in draw(result_of(tmp_path, MIXED))[:2]:
+        assert colour(0) in figure.svg, "basic"
+        assert colour(1) in figure.svg, "typed"
+        assert colour(2) not in figure.svg
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
+import sys
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
@@ -14,6 +17,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.studies import StudyResult, StudySettings, run_study
 
 FIXED = {"batch_size": 256, "model.embedding_dim": 8, "sampler.num_negs_per_pos": 2}
+EVERYTHING = {**FIXED, "lr": 0.05, "nssa.margin": 3, "nssa.adversarial_temperature": 1}
 
 
 def settings_of(**options: Any) -> StudySettings:
@@ -31,15 +35,15 @@ def plain(result: StudyResult) -> list[tuple[Any, ...]]:
 
 def test_run_repeat_and_resume(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
-    whole = run_study(settings_of(), str(tmp_path / "a.log"), progress=False)
+    whole = run_study(settings_of(trials=2), str(tmp_path / "a.log"), progress=False)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert whole.states() == {"complete": 3}
-    assert len({trial["seed"] for trial in whole.trials}) == 3
+    assert whole.states() == {"complete": 2}
+    assert len({trial["seed"] for trial in whole.trials}) == 2
 
-    part = run_study(settings_of(trials=2), str(tmp_path / "b.log"), progress=False)
-    assert plain(part) == plain(whole)[:2]
-    more = run_study(settings_of(), str(tmp_path / "b.log"), progress=False)
-    assert more.trials[:2] == part.trials, "finished trials are kept as they are"
+    part = run_study(settings_of(trials=1), str(tmp_path / "b.log"), progress=False)
+    assert plain(part) == plain(whole)[:1]
+    more = run_study(settings_of(trials=2), str(tmp_path / "b.log"), progress=False)
+    assert more.trials[:1] == part.trials, "finished trials are kept as they are"
     assert plain(more) == plain(whole)
     assert StudyResult.load(str(tmp_path / "b.log")).trials == more.trials
 
@@ -77,12 +81,46 @@ def test_samplers_make_a_difference_with_our_loop(tmp_path: Path) -> None:
     def score(name: str) -> float:
         settings = settings_of(
             samplers=(name,), trials=1, epochs=5, training_loop="kgneg",
-            fixed={**FIXED, "lr": 0.05, "nssa.margin": 3, "nssa.adversarial_temperature": 1},
+            fixed=EVERYTHING,
         )  # fmt: skip
         value = run_study(settings, str(tmp_path / f"{name}.log"), progress=False).trials[0]["value"]
         return float(value)
 
     assert score("basic") != score("kgneg-uniform")
+
+
+def test_a_seed_per_trial(tmp_path: Path) -> None:
+    """One configuration, trained twice: the numbers differ, and are those of the seeds."""
+    settings = settings_of(samplers=("kgneg-uniform",), trials=2, fixed=EVERYTHING)
+    first, second = run_study(settings, str(tmp_path / "study.log"), progress=False).trials
+    assert first["configuration"] == second["configuration"]
+    assert first["seed"] != second["seed"]
+    assert first["value"] != second["value"]
+    if sys.platform == "linux":
+        assert 10 < first["peak_memory_mb"] < 1e6
+
+
+def test_a_look_at_the_score_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the evaluator takes random numbers."""
+    from pykeen.evaluation import RankBasedEvaluator
+
+    evaluate = RankBasedEvaluator.evaluate
+
+    def draws(*arguments: Any, **options: Any) -> Any:
+        torch.rand(3)
+        numpy.random.rand(3)
+        random.random()  # noqa: S311
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(RankBasedEvaluator, "evaluate", draws)
+    found = []
+    for pruner in ("median", "none"):
+        settings = settings_of(
+            samplers=("basic",), trials=1, epochs=3, pruner=pruner, prune_every=1, fixed=EVERYTHING
+        )  # fmt: skip
+        found.append(run_study(settings, str(tmp_path / f"{pruner}.log"), progress=False).trials[0])
+    assert [len(trial["intermediate"]) for trial in found] == [3, 1]
+    assert found[0]["value"] == found[1]["value"]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
 
-__all__ = ["Clustering", "kmeans", "principal_components"]
+__all__ = ["Clustering", "kmeans", "nearest_centroids", "principal_components"]
 
 _FAISS_FROM = 20_000
 _BLOCK = 1 << 22  # distances held at once
@@ -52,8 +52,17 @@ def principal_components(vectors: FloatTensor, dim: int) -> FloatTensor:
     return projected.float()
 
 
-def _assign(vectors: FloatTensor, centroids: FloatTensor) -> tuple[LongTensor, FloatTensor]:
-    """Return the nearest centroid of each row and the squared distance to it, each of shape ``(n,)``."""
+def nearest_centroids(vectors: FloatTensor, centroids: FloatTensor) -> tuple[LongTensor, FloatTensor]:
+    """Find the nearest centroid of each row by Euclidean distance, in blocks of bounded size.
+
+    :param vectors: shape: ``(n, d)``; there may be none
+    :param centroids: shape: ``(k, d)``, at least one
+    :returns: the rows of the nearest centroids and the squared distances to them, each of shape ``(n,)``
+
+    >>> labels, squares = nearest_centroids(torch.tensor([[1.0], [4.0]]), torch.tensor([[0.0], [5.0]]))
+    >>> labels.tolist(), squares.tolist()
+    ([0, 1], [1.0, 1.0])
+    """
     half = centroids.square().sum(dim=-1) / 2
     step = max(_BLOCK // len(centroids), 1)
     best = [torch.addmm(half, block, centroids.T, alpha=-1).min(dim=-1) for block in torch.split(vectors, step)]
@@ -77,7 +86,7 @@ def _spread_start(vectors: FloatTensor, k: int, generator: torch.Generator) -> F
 def _lloyd(vectors: FloatTensor, centroids: FloatTensor, iterations: int, tolerance: float) -> Clustering:
     scale = tolerance * float(vectors.var(dim=0, correction=0).mean())
     for _ in range(iterations):
-        labels, distance = _assign(vectors, centroids)
+        labels, distance = nearest_centroids(vectors, centroids)
         sizes = torch.bincount(labels, minlength=len(centroids))
         sums = torch.zeros_like(centroids).index_add_(0, labels, vectors)
         moved = sums / sizes.clamp(min=1)[:, None]
@@ -88,7 +97,7 @@ def _lloyd(vectors: FloatTensor, centroids: FloatTensor, iterations: int, tolera
         centroids = moved
         if shift <= scale and not len(empty):
             break
-    labels, distance = _assign(vectors, centroids)
+    labels, distance = nearest_centroids(vectors, centroids)
     return Clustering(labels, centroids, float(distance.double().sum()))
 
 
@@ -155,5 +164,5 @@ def _faiss(faiss: object, vectors: FloatTensor, k: int, restarts: int, iteration
     engine = faiss.Kmeans(vectors.shape[1], k, max_points_per_centroid=10**9, **options)  # type: ignore[attr-defined]
     engine.train(vectors.numpy())
     centroids = torch.from_numpy(engine.centroids)
-    labels, distance = _assign(vectors, centroids)
+    labels, distance = nearest_centroids(vectors, centroids)
     return Clustering(labels, centroids, float(distance.double().sum()))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kgneg.core.cache import MemoryCache, content_key
-from kgneg.core.cluster import _assign
+from kgneg.core.cluster import nearest_centroids
 from kgneg.core.encode import Encoder, SentenceEncoder, encode_texts, resolve_encoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.knn import validate_vectors
@@ -130,10 +130,10 @@ class _Assign:
         vectors, centres = _vectors(table, self.column), torch.from_numpy(np.array(self.centres))
         if vectors.shape[1] != centres.shape[1]:
             raise InvalidInputError(f"vectors have {vectors.shape[1]} dimensions, the centres {centres.shape[1]}")
-        labels, distance = _assign(vectors, centres) if len(vectors) else (torch.zeros(0), torch.zeros(0))
+        labels, squares = nearest_centroids(vectors, centres)
         table = _without(table, self.column, "cluster", "distance")
         table = table.append_column("cluster", pa.array(labels.int().numpy(), type=pa.int32()))
-        return table.append_column("distance", pa.array(distance.sqrt().numpy(), type=pa.float32()))
+        return table.append_column("distance", pa.array(squares.sqrt().numpy(), type=pa.float32()))
 
 
 def assign_shards(

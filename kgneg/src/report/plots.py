@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Series", "dot_plot", "line_plot"]
+__all__ = ["Series", "colour", "dot_plot", "figure_to_svg", "house_figure", "line_plot", "marker"]
 
 #: Colours that stand out on white as well as on black, also for people who do not see all colours.
 _COLOURS = ("#2f7fc1", "#d9722e", "#2f9e78", "#b65fa8", "#a68a1f", "#cf4858", "#5f74c9", "#7a8691")
@@ -83,25 +84,24 @@ def line_plot(name: str, series: Sequence[Series], *, x_label: str, y_label: str
     from matplotlib.ticker import MaxNLocator
 
     _check(name, series)
-    with _style():
-        figure, axes = _figure(3.4)
+    with house_figure(3.4) as (figure, axes):
         for position, one in enumerate(series):
             columns = list(zip(*one.values, strict=True))
             steps = range(1, len(columns) + 1)
             mean = [math.fsum(column) / len(column) for column in columns]
-            colour, dash = _COLOURS[position % len(_COLOURS)], _DASHES[position % len(_DASHES)]
-            marker = _MARKERS[position % len(_MARKERS)] if len(columns) == 1 else ""
-            axes.plot(steps, mean, color=colour, linestyle=dash, marker=marker, linewidth=1.8, label=one.name)
+            own, dash = colour(position), _DASHES[position % len(_DASHES)]
+            dot = marker(position) if len(columns) == 1 else ""
+            axes.plot(steps, mean, color=own, linestyle=dash, marker=dot, linewidth=1.8, label=one.name)
             if len(one.values) > 1:
                 low, high = [min(column) for column in columns], [max(column) for column in columns]
-                axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+                axes.fill_between(steps, low, high, color=own, alpha=0.2, linewidth=0)
         axes.grid(axis="y")
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.02)
         figure.legend(loc="outside upper left", ncols=3)
-        return _to_svg(figure, name)
+        return figure_to_svg(figure, name)
 
 
 def dot_plot(name: str, series: Sequence[Series], *, x_label: str, from_zero: bool = False) -> str:
@@ -118,22 +118,21 @@ def dot_plot(name: str, series: Sequence[Series], *, x_label: str, from_zero: bo
     '<svg'
     """
     _check(name, series)
-    with _style():
-        figure, axes = _figure(0.75 + 0.42 * len(series))
+    with house_figure(0.75 + 0.42 * len(series)) as (figure, axes):
         for position, one in enumerate(series):
             numbers = [number for line in one.values for number in line]
             mean = math.fsum(numbers) / len(numbers)
-            colour = _COLOURS[position % len(_COLOURS)]
-            axes.plot([mean, mean], [position - 0.3, position + 0.3], color=colour, linewidth=2.4, zorder=3)
+            own = colour(position)
+            axes.plot([mean, mean], [position - 0.3, position + 0.3], color=own, linewidth=2.4, zorder=3)
             axes.plot(
                 numbers,
                 [position] * len(numbers),
                 linestyle="",
-                marker=_MARKERS[position % len(_MARKERS)],
+                marker=marker(position),
                 markersize=7,
                 markeredgewidth=0,
                 clip_on=False,  # a dot at zero shows as a whole
-                color=colour,
+                color=own,
                 alpha=0.65,
             )
         axes.set_yticks(range(len(series)), labels=[one.name for one in series])
@@ -146,35 +145,64 @@ def dot_plot(name: str, series: Sequence[Series], *, x_label: str, from_zero: bo
             axes.set_xlim(0 if highest > 0 else -0.05, 1.06 * highest if highest > 0 else 1)
         else:
             axes.margins(x=0.08)
-        return _to_svg(figure, name)
+        return figure_to_svg(figure, name)
 
 
-def _check(name: str, series: Sequence[Series]) -> None:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise InvalidInputError(f"the name of a figure must be letters, digits and hyphens, got {name!r}")
-    if not series:
-        raise InvalidInputError(f"figure {name!r} has no series")
+def colour(position: int) -> str:
+    """Return the colour of a series.
+
+    :param position: the place of the series, from 0; after the last colour they repeat
+    :returns: a colour that stands out on white as well as on black
+
+    >>> colour(0) == colour(8) != colour(1)
+    True
+    """
+    return _COLOURS[position % len(_COLOURS)]
 
 
-def _style() -> Any:
-    """Return a context in which figures are drawn in the house style; it restores what was set before."""
+def marker(position: int) -> str:
+    """Return the shape of the dots of a series.
+
+    :param position: the place of the series, from 0; after the last shape they repeat
+    :returns: a marker of matplotlib
+
+    >>> marker(0) == marker(8) != marker(1)
+    True
+    """
+    return _MARKERS[position % len(_MARKERS)]
+
+
+@contextmanager
+def house_figure(height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Make an empty figure, outside of pyplot; within the block it is drawn in the style of all figures here.
+
+    :param height: its height in inches
+    :yields: the figure, and its axes
+
+    >>> with house_figure(3.0) as (figure, axes):
+    ...     _ = axes.plot([1, 2])
+    ...     figure_to_svg(figure, "line")[:4]
+    '<svg'
+    """
     from matplotlib import rc_context
-
-    return rc_context(_SETTINGS)
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    """Return an empty figure of a height in inches, outside of pyplot."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure, figure.add_subplot()
+    with rc_context(_SETTINGS):
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.add_subplot()
 
 
-def _to_svg(figure: Figure, name: str) -> str:
-    """Return a figure as an element for a page: no prologue, no fixed size, ids that are unique on the page."""
+def figure_to_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an element for a page: no prologue, no fixed size, ids that are unique on the page.
+
+    :param figure: a figure of :func:`house_figure`, within its block
+    :param name: a name that no other figure on the page has; letters, digits and hyphens
+    :returns: an ``<svg>`` element, the same text for the same figure
+    :raises InvalidInputError: if the name has other characters
+    """
+    _check_name(name)
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -188,3 +216,14 @@ def _to_svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(\s|xlink:)(id|href)="(#?)', rf'\1\2="\3{name}-', text)
     text = text.replace("url(#", f"url(#{name}-")
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        raise InvalidInputError(f"the name of a figure must be letters, digits and hyphens, got {name!r}")
+
+
+def _check(name: str, series: Sequence[Series]) -> None:
+    _check_name(name)
+    if not series:
+        raise InvalidInputError(f"figure {name!r} has no series")

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kgneg.report.plots import _COLOURS, _MARKERS, _check, _figure, _style, _to_svg
-from kgneg.report.plots import Series as _Series
+from kgneg.report.plots import colour, figure_to_svg, house_figure, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,24 +43,19 @@ def _draw(name: str, height: float, paint: Callable[[Axes], None], *, legend: bo
     :param legend: whether there are names to explain
     :returns: the figure in both formats
     """
-    _check(name, [_Series("any", ((0.0,),))])
-    with _style():
-        figure, axes = _figure(height)
+    with house_figure(height) as (figure, axes):
         paint(axes)
         if legend and axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", ncols=4)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-        return Drawing(name, _to_svg(figure, name), buffer.getvalue())
+        return Drawing(name, figure_to_svg(figure, name), buffer.getvalue())
 
 
 def _looks(result: StudyResult) -> dict[str, dict[str, Any]]:
     """Return colour and marker of each sampler."""
     names = result.definition["samplers"]
-    return {
-        name: {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
-        for place, name in enumerate(names)
-    }
+    return {name: {"color": colour(place), "marker": marker(place)} for place, name in enumerate(names)}
 
 
 def _dots(axes: Axes, result: StudyResult, x: Callable[[Mapping[str, Any]], float]) -> None:
@@ -125,7 +119,7 @@ def draw_importance(result: StudyResult) -> Drawing | None:
     shares = sorted(result.importance.items(), key=lambda one: -one[1])[:_MOST]
 
     def paint(axes: Axes) -> None:
-        axes.barh(range(len(shares)), [share for _, share in shares], color=_COLOURS[0], height=0.62, zorder=2)
+        axes.barh(range(len(shares)), [share for _, share in shares], color=colour(0), height=0.62, zorder=2)
         for place, (_, share) in enumerate(shares):
             axes.text(share, place, f" {share:.2f}", va="center", ha="left")
         axes.set_yticks(range(len(shares)), labels=[name for name, _ in shares])

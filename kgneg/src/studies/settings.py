@@ -232,12 +232,12 @@ class StudySettings:
 
     def _files(self, default_texts: str | None) -> dict[str, str]:
         """Return hashes of the files that the samplers read."""
-        from kgneg.compare.store import _contents
+        from kgneg.compare.store import file_hashes
 
         return {
             f"{choice.name}.{name}": digest
             for choice in self.choices_with(default_texts)
-            for name, digest in _contents(choice.options).items()
+            for name, digest in file_hashes(choice.options).items()
         }
 
 

@@ -186,7 +186,8 @@ def build_space(
     """
     parts: dict[str, Part] = {}
     names: dict[str, tuple[str, ...]] = {}
-    names["sampler"] = tuple(_add(parts, *_sampler_part(choice)) for choice in samplers)
+    choices = tuple(samplers)
+    names["sampler"] = tuple(_add(parts, *_sampler_part(choice)) for choice in choices)
     names["model"] = tuple(_add(parts, *_model_part(name)) for name in models)
     names["loss"] = tuple(_add(parts, *_loss_part(name)) for name in losses)
     for kind in ("sampler", "model"):
@@ -197,7 +198,7 @@ def build_space(
         for name in dict.fromkeys(own.values()):
             _add(parts, *_loss_part(name))
     optimizer = _add_optimizer(parts, optimizer)
-    _add_training(parts, training_loop, [choice.label for choice in samplers if choice.needs_model])
+    _add_training(parts, training_loop, [str(choice.label) for choice in choices if choice.needs_model])
     _override(parts, fixed or {}, ranges or {})
     return SearchSpace(names["sampler"], names["model"], names["loss"], own, optimizer, parts)
 

@@ -58,6 +58,7 @@ def train(
     scheduler_kwargs: Mapping[str, Any] | None = None,
     sampler: Any = "basic",
     sampler_kwargs: Mapping[str, Any] | None = None,
+    triples_sampler: str | None = None,
     loop_kwargs: Mapping[str, Any] | None = None,
     epochs: int = 2,
     seed: int = 0,
@@ -78,7 +79,7 @@ def train(
         negative_sampler_kwargs={"num_negs_per_pos": 3, **(sampler_kwargs or {})},
         **(loop_kwargs or {}),
     )
-    options = {"batch_size": 8, "use_tqdm": False, "pin_memory": False, **training}
+    options = {"batch_size": 8, "use_tqdm": False, "pin_memory": False, "sampler": triples_sampler, **training}
     losses = trainer.train(triples_factory=factory, num_epochs=epochs, **options)
     assert losses is not None
     return Run(losses, instance, trainer)

@@ -20,6 +20,7 @@ from pykeen.stoppers import EarlyStopper
 from pykeen.training.callbacks import EvaluationLossTrainingCallback, TrainingCallback
 from pykeen.triples import CoreTriplesFactory
 
+from kgneg.integrations.pykeen.training import KgnegTrainingLoop
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.loader import EpochBatches
 
@@ -114,12 +115,30 @@ def test_workers_draw_different_negatives(thin: CoreTriplesFactory) -> None:
 
 
 @quiet_workers
-@pytest.mark.parametrize("num_workers", [0, 2, 3])
-def test_every_triple_once_in_training(trainer: Any, thin: CoreTriplesFactory, num_workers: int) -> None:
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_every_triple_once_in_training(
+    trainer: Any, thin: CoreTriplesFactory, drop_last: bool, inverse: bool, num_workers: int
+) -> None:
+    factory = CoreTriplesFactory(thin.mapped_triples, num_entities=60, num_relations=4, create_inverse_triples=inverse)
+    known = factory._add_inverse_triples_if_necessary(mapped_triples=factory.mapped_triples)
+    assert len(known) == (2 if inverse else 1) * thin.num_triples
+    whole, rest = divmod(len(known), 50)
+    assert rest
     recorder = Recorder()
-    trainer.ours(thin, model_kwargs=SMALL, callbacks=recorder, num_workers=num_workers, batch_size=50, epochs=2)
-    assert rows(torch.cat(recorder.positives)) == Counter(dict.fromkeys(rows(thin.mapped_triples), 2))
+    trainer.ours(
+        factory, model_kwargs=SMALL, callbacks=recorder, num_workers=num_workers, batch_size=50, epochs=2,
+        drop_last=drop_last,
+    )  # fmt: skip
+    sizes = [50] * whole + ([] if drop_last else [rest])
+    assert list(map(len, recorder.positives)) == 2 * sizes
     assert recorder.epochs == 2
+    for epoch in range(2):
+        seen = rows(torch.cat(recorder.positives[epoch * len(sizes) : (epoch + 1) * len(sizes)]))
+        assert max(seen.values()) == 1
+        assert seen.total() == sum(sizes)
+        assert seen <= rows(known)
     for positives, negatives in zip(recorder.positives, recorder.negatives, strict=True):
         assert negatives.shape == (len(positives), 3, 3)
         assert bool(((negatives != positives[:, None]).sum(-1) <= 1).all())
@@ -179,14 +198,6 @@ def test_models_without_representations(trainer: Any, thin: CoreTriplesFactory) 
         theirs = trainer.theirs(thin, FixedModel, model_kwargs={"random_seed": None}, epochs=1)
         ours = trainer.ours(thin, FixedModel, model_kwargs={"random_seed": None}, epochs=1, updates=updates)
         assert ours.losses == pytest.approx(theirs.losses, rel=1e-4)
-
-
-def test_subgraph_sampler(trainer: Any, nations: Nations) -> None:
-    for model in ("rgcn", "distmult"):
-        run = trainer.ours(
-            nations.training, model, model_kwargs=_small(model), sampler="basic", epochs=1, batch_size=400,
-        )  # fmt: skip
-        assert all(torch.isfinite(torch.tensor(run.losses)))
 
 
 class _Lopsided(DistMult):
@@ -308,13 +319,20 @@ def test_stop_and_resume(
     trainer.same(whole, resumed, 1e-6)
 
 
+def test_a_schedule_goes_with_the_optimizer(thin: CoreTriplesFactory) -> None:
+    model = DistMult(triples_factory=thin, **SMALL, random_seed=0)
+    given = torch.optim.Adam(model.get_grad_params(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(given, 0.5)
+    loop = KgnegTrainingLoop(model=model, triples_factory=thin, optimizer=given, lr_scheduler=schedule)
+    assert loop.optimizer is not given
+    assert schedule.optimizer is loop.optimizer
+
+
 def test_early_stopping(trainer: Any, nations: Nations) -> None:
     from pykeen.evaluation import RankBasedEvaluator
     from pykeen.models import DistMult
     from pykeen.training import SLCWATrainingLoop
     from torch.optim import Adagrad
-
-    from kgneg.integrations.pykeen.training import KgnegTrainingLoop
 
     found = []
     for loop, extra in ((SLCWATrainingLoop, {}), (KgnegTrainingLoop, {"updates": "rows"})):
