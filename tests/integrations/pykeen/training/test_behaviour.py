@@ -103,7 +103,7 @@ def test_batches_keep_what_is_known_about_them(thin: CoreTriplesFactory, num_wor
         for batch in batches_of(thin, "kgneg-uniform", num_workers=num_workers, **options):
             assert isinstance(batch, TrainingBatch)
             assert batch.sided is not None
-            assert (batch.sided.pools is not None) == bool(options)
+            assert (batch.sided.shared is not None) == bool(options)
 
 
 @quiet_workers

@@ -15,6 +15,7 @@ from pykeen.triples import CoreTriplesFactory
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import HEAD, TAIL
+from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.sharing import draw_shared_batch
 
 SMALL = {"embedding_dim": 6}
@@ -63,12 +64,15 @@ def test_by_brute_force(
     assert negatives.shape == (23, number, 3)
     assert mask.shape == (23, number)
     assert batch.sided is not None
-    heads = batch.sided.heads
-    assert heads in {"head": [number], "tail": [0]}.get(options.get("sides", ""), [number // 2, (number + 1) // 2])
+    chunks = -(-23 // chunk)
+    assert batch.sided.shared is not None
+    at_head = batch.sided.shared.head_rows
+    allowed = {"head": [chunks], "tail": [0]}.get(options.get("sides", ""), [chunks // 2, (chunks + 1) // 2])
+    assert at_head in [min(23, chunk * number_of_chunks) for number_of_chunks in allowed]
     for row, positive in enumerate(positives.tolist()):
         first = row // chunk * chunk
         for place in range(number):
-            column = HEAD if place < heads else TAIL
+            column = HEAD if row < at_head else TAIL
             entity = int(negatives[first, place, column])  # of the first in the chunk
             expected = list(positive)
             expected[column] = entity
@@ -88,8 +92,8 @@ def test_pools_differ(nations: Nations) -> None:
             make(nations.training, name, num_negs_per_pos=12), nations.training.mapped_triples[:40], 4
         )
         assert batch.sided is not None
-        assert batch.sided.pools is not None
-        assert len(batch.sided.pools.unique(dim=0)) == 10
+        assert batch.sided.shared is not None
+        assert len(batch.sided.shared.pools.unique(dim=0)) == 10
         again = draw_shared_batch(
             make(nations.training, name, num_negs_per_pos=12, **({} if name == "basic" else {"seed": 1})),
             nations.training.mapped_triples[:40],
@@ -167,21 +171,25 @@ def test_refused(trainer: Any, thin: CoreTriplesFactory, options: dict[str, Any]
         trainer.ours(thin, "distmult", model_kwargs=SMALL, epochs=1, **options)
 
 
-def test_an_odd_one_falls_on_either_side(nations: Nations) -> None:
+def head_rows(batch: TrainingBatch) -> int:
+    assert batch.sided is not None
+    assert batch.sided.shared is not None
+    return batch.sided.shared.head_rows
+
+
+def test_an_odd_chunk_falls_on_either_side(nations: Nations) -> None:
     for name in ("kgneg-uniform", "basic"):
         torch.manual_seed(0)
         sampler = make(nations.training, name, num_negs_per_pos=3)
-        batches = [draw_shared_batch(sampler, nations.training.mapped_triples[:4], 4) for _ in range(40)]
-        heads = [batch.sided.heads for batch in batches if batch.sided is not None]
-        assert set(heads) == {1, 2}
-        assert 8 < heads.count(1) < 32
+        found = [head_rows(draw_shared_batch(sampler, nations.training.mapped_triples[:12], 4)) for _ in range(40)]
+        assert set(found) == {4, 8}
+        assert 8 < found.count(4) < 32
 
 
 def test_sides_in_turn(nations: Nations) -> None:
     sampler = make(nations.training, "kgneg-uniform", num_negs_per_pos=4, sides="alternate")
-    batches = [draw_shared_batch(sampler, nations.training.mapped_triples[:10], 5) for _ in range(4)]
-    heads = [batch.sided.heads for batch in batches if batch.sided is not None]
-    assert heads in ([0, 4, 0, 4], [4, 0, 4, 0])
+    found = [head_rows(draw_shared_batch(sampler, nations.training.mapped_triples[:10], 5)) for _ in range(4)]
+    assert found in ([0, 10, 0, 10], [10, 0, 10, 0])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from pykeen.sampling import BasicNegativeSampler, NegativeSampler
@@ -12,7 +13,45 @@ from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, FloatTensor, Lon
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
 from kgneg.integrations.pykeen.training.versions import group_triples
 
-__all__ = ["Sided", "TrainingBatch", "draw_batch"]
+__all__ = ["Shared", "Sided", "TrainingBatch", "draw_batch"]
+
+
+class Shared(NamedTuple):
+    """Negatives of which each chunk of positives has a pool, for one end.
+
+    :param pools: shape: ``(ceil(b / chunk), n)``, int64, the entities that are put in
+    :param chunk: how many positives share a pool; the last chunk may be smaller
+    :param head_rows: the heads of the first so many positives are replaced, and the tails of the others; where both
+        are, a multiple of ``chunk``
+    """
+
+    pools: LongTensor
+    chunk: int
+    head_rows: int
+
+    def part(self, start: int, rows: int) -> Shared | None:
+        """Return what some positives share.
+
+        :param start: the first of them
+        :param rows: how many they are
+        :returns: their pools; ``None`` if they begin within a chunk
+        """
+        if start % self.chunk:
+            return None
+        pools = self.pools[start // self.chunk : -(-(start + rows) // self.chunk)]
+        return Shared(pools, self.chunk, min(max(self.head_rows - start, 0), rows))
+
+    def spans(self, rows: int) -> list[tuple[int, int, int]]:
+        """Divide the positives into stretches of whole chunks, or of one that is cut, for one end each.
+
+        :param rows: the number of positives
+        :returns: how many positives a stretch has, how many pools, and 0 if heads are replaced or 1 for tails
+        """
+        found = []
+        for end, size in ((0, self.head_rows), (1, rows - self.head_rows)):
+            whole, rest = divmod(size, self.chunk)
+            found += [(whole * self.chunk, whole, end), (rest, 1, end)]
+        return [span for span in found if span[0]]
 
 
 class Sided:
@@ -21,8 +60,7 @@ class Sided:
     :param entity: shape: ``(b, n)``, int64, the entities that were put in
     :param heads: how many of each row replace the head: one number, or shape ``(b,)``
     :param order: shape: ``(b, n)``, int64, where in its row each negative stood originally; ``None``: as it stands
-    :param pools: shape: ``(ceil(b / chunk), n)``, when each ``chunk`` positives share their negatives
-    :param chunk: the number of positives that share their negatives
+    :param shared: what the positives share, if they do
     """
 
     def __init__(
@@ -30,11 +68,10 @@ class Sided:
         entity: LongTensor,
         heads: int | LongTensor,
         order: LongTensor | None = None,
-        pools: LongTensor | None = None,
-        chunk: int = 0,
+        shared: Shared | None = None,
     ) -> None:
         self.entity, self.heads, self.order = entity, heads, order
-        self.pools, self.chunk = pools, chunk
+        self.shared = shared
 
     def rows(self, rows: LongTensor) -> Sided:
         """Return some rows, without what they share.
@@ -47,26 +84,23 @@ class Sided:
 
     def __getitem__(self, part: slice) -> Sided:
         heads = self.heads if isinstance(self.heads, int) else self.heads[part]
-        pools, start = None, part.start or 0
-        if self.pools is not None and start % self.chunk == 0:
-            stop = len(self.entity) if part.stop is None else part.stop
-            pools = self.pools[start // self.chunk : -(-stop // self.chunk)]
         order = None if self.order is None else self.order[part]
-        return Sided(self.entity[part], heads, order, pools, self.chunk)
+        entity = self.entity[part]
+        shared = None if self.shared is None else self.shared.part(part.start or 0, len(entity))
+        return Sided(entity, heads, order, shared)
 
     @classmethod
-    def from_pools(cls, pools: LongTensor, chunk: int, rows: int, heads: int) -> Sided:
-        """Give the same negatives to each ``chunk`` positives.
+    def from_pools(cls, shared: Shared, rows: int) -> Sided:
+        """Give the same negatives to each chunk of positives.
 
-        :param pools: shape: ``(ceil(rows / chunk), n)``, the pool of each chunk: first replacements of heads, then of
-            tails
-        :param chunk: the number of positives that share a pool
+        :param shared: the pools
         :param rows: the number of positives
-        :param heads: how many of a pool replace heads
         :returns: the negatives by side
         """
-        entity = pools.repeat_interleave(chunk, dim=0)[:rows]
-        return cls(entity, heads, None, pools, chunk)
+        pools = shared.pools
+        entity = pools.repeat_interleave(shared.chunk, dim=0)[:rows]
+        at_head = torch.arange(rows, device=pools.device) < shared.head_rows
+        return cls(entity, at_head * pools.shape[-1], None, shared)
 
     @property
     def counts(self) -> LongTensor:
@@ -217,9 +251,10 @@ class TrainingBatch(Mapping[str, torch.Tensor]):
         sided = self.sided
         if sided is not None:
             heads = sided.heads if isinstance(sided.heads, int) else sided.heads.to(device, non_blocking=True)
-            sided = Sided(
-                sided.entity.to(device, non_blocking=True), heads, move(sided.order), move(sided.pools), sided.chunk
-            )
+            shared = sided.shared
+            if shared is not None:
+                shared = shared._replace(pools=shared.pools.to(device, non_blocking=True))
+            sided = Sided(sided.entity.to(device, non_blocking=True), heads, move(sided.order), shared)
         tensors = map(move, (self._triples, self.mask, self.pos_weights, self.neg_weights))
         return TrainingBatch(self.positives.to(device, non_blocking=True), sided, *tensors)
 

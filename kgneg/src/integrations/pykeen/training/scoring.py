@@ -10,7 +10,7 @@ from pykeen.typing import InductiveMode
 
 from kgneg.core.rowwise import Candidates, Metric, RowTable, candidate_scores, pool_scores, triple_queries
 from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, FloatTensor, LongTensor
-from kgneg.integrations.pykeen.training.batch import Sided, TrainingBatch
+from kgneg.integrations.pykeen.training.batch import Shared, Sided, TrainingBatch
 from kgneg.integrations.pykeen.training.queries import QueryForm
 from kgneg.integrations.pykeen.training.regularization import OutputRegularization
 from kgneg.integrations.pykeen.training.tables import RowTables
@@ -173,8 +173,8 @@ class QueryScorer(_SidedScorer):
         rows, n = sided.entity.shape
         positive_scores, queries = triple_queries(h, r, t, form.combination, form.metric)
         table = self.tables[form.entities]
-        if sided.pools is not None and isinstance(sided.heads, int):
-            return positive_scores, _pooled(table, queries.view(rows, 2, -1), sided.pools, sided, form.metric)
+        if sided.shared is not None:
+            return positive_scores, _pooled(table, queries.view(rows, 2, -1), sided.shared, form.metric)
         if isinstance(sided.heads, int) and 2 * sided.heads == n:
             candidates = Candidates.from_matrix(sided.entity.view(2 * rows, sided.heads))
         else:
@@ -182,18 +182,14 @@ class QueryScorer(_SidedScorer):
         return positive_scores, candidate_scores(table, queries, candidates, form.metric).view(rows, n)
 
 
-def _pooled(table: RowTable, queries: FloatTensor, pools: LongTensor, sided: Sided, metric: Metric) -> FloatTensor:
+def _pooled(table: RowTable, queries: FloatTensor, shared: Shared, metric: Metric) -> FloatTensor:
     """Compare the queries of each chunk of positives, shape ``(b, 2, d)``, with the pool of the chunk."""
-    heads, chunk = int(sided.heads), sided.chunk
-    whole = len(queries) // chunk
+    spans = shared.spans(len(queries))
     # splitting costs one pass in the backward pass, where slices would fill and add up whole tensors
-    vectors = torch.split(table.read(pools), [whole, len(pools) - whole])
-    blocks = torch.split(queries, [whole * chunk, len(queries) - whole * chunk])
+    blocks = torch.split(queries, [rows for rows, _, _ in spans])
+    vectors = torch.split(table.read(shared.pools), [chunks for _, chunks, _ in spans])
     parts = []
-    for block, pool, count in zip(blocks, vectors, (whole, len(pools) - whole), strict=True):
-        if len(block):
-            for_heads, for_tails = block.view(count, -1, *queries.shape[1:]).unbind(2)
-            by_heads, by_tails = torch.split(pool, [heads, pool.shape[1] - heads], dim=1)
-            both = [pool_scores(for_heads, by_heads, metric), pool_scores(for_tails, by_tails, metric)]
-            parts.append(torch.cat(both, dim=-1).flatten(0, 1))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    for (_, chunks, end), block, pools in zip(spans, blocks, vectors, strict=True):
+        wanted = block.unbind(1)[end]
+        parts.append(pool_scores(wanted.view(chunks, -1, wanted.shape[-1]), pools, metric).flatten(0, 1))
+    return torch.cat(parts)

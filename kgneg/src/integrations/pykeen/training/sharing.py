@@ -7,9 +7,9 @@ from pykeen.sampling import BasicNegativeSampler, NegativeSampler
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.queries import Queries
-from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
+from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, LongTensor
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
-from kgneg.integrations.pykeen.training.batch import Sided, TrainingBatch
+from kgneg.integrations.pykeen.training.batch import Shared, Sided, TrainingBatch
 
 __all__ = ["check_sharing", "draw_shared_batch"]
 
@@ -39,9 +39,10 @@ def draw_shared_batch(
 ) -> TrainingBatch:
     """Draw one pool of negatives for each chunk of positives.
 
-    Half of a pool replaces heads and half tails, unless the sampler replaces one end only, or one in turn. Each entity
-    of a pool is drawn as a negative for one positive of the chunk. For the others of the chunk it is masked where it is
-    the entity that it replaces or, with a sampler that excludes known triples, where it makes one.
+    A pool replaces one end: heads in the first half of the chunks, tails in the others, or what the side policy of the
+    sampler says. Each entity of a pool is drawn as a negative for one positive of the chunk. For the others of the
+    chunk it is masked where it is the entity that it replaces or, with a sampler that excludes known triples, where it
+    makes one.
 
     :param sampler: the sampler; its ``num_negs_per_pos`` is the size of a pool
     :param positives: shape: ``(b, 3)``, ids that are known to be in range
@@ -50,28 +51,26 @@ def draw_shared_batch(
     :returns: the batch
     """
     rows, n, device = len(positives), sampler.num_negs_per_pos, positives.device
-    chunks, heads = -(-rows // chunk), _heads(sampler, device)
-    first = torch.arange(chunks, device=device)[:, None] * chunk
-    length = (rows - first).clamp_(max=chunk)
-    side = torch.tensor([HEAD] * heads + [TAIL] * (n - heads), device=device).expand(chunks, n)
+    chunks = -(-rows // chunk)
+    head_chunks = _head_chunks(sampler, chunks, device)
+    head_rows = min(head_chunks * chunk, rows)
     if isinstance(sampler, KgnegNegativeSampler):
+        first = torch.arange(chunks, device=device)[:, None] * chunk
         # batches are shuffled, so the first positives of a chunk are as good as any
-        owner = first + torch.arange(n, device=device) % length
-        drawn = sampler.corruptor.replacements(positives[owner.view(-1)], side.reshape(-1))
-        pools = drawn.long().view(chunks, n)
+        owner = (first + torch.arange(n, device=device) % (rows - first).clamp_(max=chunk)).view(-1)
+        side = torch.full((chunks, n), TAIL, device=device)
+        side[:head_chunks] = HEAD
+        pools = sampler.corruptor.replacements(positives[owner], side.view(-1)).long().view(chunks, n)
     else:
         pools = torch.randint(sampler.num_entities, (chunks, n), device=device)
-    sided = Sided.from_pools(pools, chunk, rows, heads)
+    sided = Sided.from_pools(Shared(pools, chunk, head_rows), rows)
     batch = TrainingBatch(positives, sided, None)
-    if isinstance(sampler, KgnegNegativeSampler):
-        ends = [
-            sampler.corruptor.forbidden(_queries(positives, column), sided.entity[:, part])
-            for column, part in ((HEAD, slice(None, heads)), (TAIL, slice(heads, None)))
+    wrong = torch.cat(
+        [
+            _forbidden(sampler, positives[:head_rows], sided.entity[:head_rows], HEAD),
+            _forbidden(sampler, positives[head_rows:], sided.entity[head_rows:], TAIL),
         ]
-        wrong = torch.cat(ends, dim=-1)
-    else:
-        replaced = positives[:, [HEAD, TAIL]].gather(-1, (side[:1] // TAIL).expand(rows, n))
-        wrong = sided.entity == replaced
+    )
     if bool(wrong.any()):
         batch.mask = ~wrong
     if loss_weighter is not None:
@@ -80,17 +79,22 @@ def draw_shared_batch(
     return batch
 
 
-def _heads(sampler: NegativeSampler, device: torch.device) -> int:
-    """Return how many entities of a pool replace heads."""
-    n, generator = sampler.num_negs_per_pos, None
+def _head_chunks(sampler: NegativeSampler, chunks: int, device: torch.device) -> int:
+    """Return how many chunks replace heads."""
+    generator = None
     if isinstance(sampler, KgnegNegativeSampler):
         sides, generator = sampler.corruptor.sides, sampler.corruptor.generators.get(device)
         if sides.policy != "uniform":
-            return int(sides.heads(torch.empty(0, dtype=torch.int64), n))
-    coin = int(torch.randint(2, (), generator=generator, device=device)) if n % 2 else 0
-    return n // 2 + coin
+            return int(sides.heads(torch.empty(0, dtype=torch.int64), chunks))
+    coin = int(torch.randint(2, (), generator=generator, device=device)) if chunks % 2 else 0
+    return chunks // 2 + coin
 
 
-def _queries(positives: LongTensor, column: int) -> Queries:
-    kept, replaced = positives[:, TAIL - column], positives[:, column]
-    return Queries(kept, positives[:, RELATION], replaced, torch.full_like(kept, column))
+def _forbidden(sampler: NegativeSampler, positives: LongTensor, entity: LongTensor, column: int) -> BoolTensor:
+    """Return which entities may not replace an end of some positives, shape ``(b, n)``."""
+    replaced = positives[:, column]
+    if not isinstance(sampler, KgnegNegativeSampler):
+        return entity == replaced[:, None]
+    kept = positives[:, TAIL - column]
+    queries = Queries(kept, positives[:, RELATION], replaced, torch.full_like(kept, column))
+    return sampler.corruptor.forbidden(queries, entity)
