@@ -213,7 +213,6 @@ def test_unknown_triples_samplers_are_refused(trainer: Any, nations: Nations) ->
         trainer.ours(nations.training, triples_sampler="rings", model_kwargs=SMALL)
 
 
-@pytest.mark.xfail(strict=True, raises=InvalidInputError, reason="the sampler within PyKEEN's loader gets no model")
 def test_subgraphs_with_a_sampler_that_asks_the_model(trainer: Any, nations: Nations) -> None:
     run = trainer.ours(
         nations.training, "distmult", model_kwargs=SMALL, triples_sampler="schlichtkrull", sampler="dynamic",

@@ -157,6 +157,13 @@ def test_what_cannot_be_parted_is_refused(found: list[dict[str, Any]]) -> None:
         assert part["by subgraphs"]["error"].startswith("InvalidInputError: sampler")
 
 
+def test_processes_that_resume_apart_are_refused(found: list[dict[str, Any]]) -> None:
+    for rank, part in enumerate(found):
+        assert (
+            f"process {rank} starts after epoch {2 * (1 - rank)}, but process 0 after epoch 2" in part["apart"]["error"]
+        )
+
+
 @pytest.mark.slow
 def test_as_good_as_one_process(tmp_path: Path) -> None:
     alone = [worker.mrr(seed) for seed in range(4)]

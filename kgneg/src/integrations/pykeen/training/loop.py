@@ -11,25 +11,22 @@ import torch
 from class_resolver import HintOrType, OptionalKwargs
 from pykeen.losses import Loss
 from pykeen.models import Model
-from pykeen.sampling import NegativeSampler, negative_sampler_resolver
-from pykeen.training import SLCWATrainingLoop
+from pykeen.sampling import NegativeSampler
 from pykeen.training.training_loop import NonFiniteLossError
 from pykeen.triples import CoreTriplesFactory
 from pykeen.triples.weights import loss_weighter_resolver
 from pykeen.typing import FloatTensor, InductiveMode
 
 from kgneg.core.distributed import (
-    broadcast_parameters,
+    barrier,
     ensure_started,
     is_main,
     mean_over_ranks,
-    seed_for_rank,
     world_size,
 )
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.exchange import exchange_gradients
 from kgneg.core.rowwise import RowAdam
-from kgneg.core.seeding import mix_seeds
 from kgneg.core.validation import validate_count
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
@@ -39,8 +36,8 @@ from kgneg.integrations.pykeen.training.loader import EpochBatches
 from kgneg.integrations.pykeen.training.optimizers import rowwise
 from kgneg.integrations.pykeen.training.queries import query_form
 from kgneg.integrations.pykeen.training.regularization import OutputRegularization
+from kgneg.integrations.pykeen.training.sampled import SampledTrainingLoop
 from kgneg.integrations.pykeen.training.scoring import FlatScorer, GroupedScorer, QueryScorer, Scorer
-from kgneg.integrations.pykeen.training.streams import load_sampler_state, sampler_state, streams
 from kgneg.integrations.pykeen.training.tables import RowTables
 from kgneg.integrations.pykeen.training.versions import training_triples
 
@@ -53,7 +50,7 @@ ROWWISE_FROM = 4096
 _UPDATES = ("auto", "rows", "dense")
 
 
-class KgnegTrainingLoop(SLCWATrainingLoop):
+class KgnegTrainingLoop(SampledTrainingLoop):
     """PyKEEN's sLCWA training that touches only the rows of a batch and scores negatives by side.
 
     Everything that PyKEEN's own loop takes works here: models, losses, samplers, masks, weights, sub-batches,
@@ -109,15 +106,8 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
         if not self._dense:
             self._convert_optimizer()
         self._clipping = Clipping()
-        self._sampler: NegativeSampler | None = None
-        self._sampler_state: dict[str, Any] | None = None
         self._scorer: Scorer | None = None
         self._tables: RowTables | None = None
-
-    @property
-    def drawing_sampler(self) -> NegativeSampler | None:
-        """The sampler of the run in progress; ``None`` when there is none."""
-        return self._sampler
 
     # Set-up
 
@@ -137,29 +127,6 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             self.lr_scheduler.optimizer = variant
         self.optimizer = variant
 
-    def _make_sampler(self, triples: torch.Tensor, num_entities: int, num_relations: int) -> NegativeSampler:
-        sampler = negative_sampler_resolver.make(
-            self.negative_sampler,
-            pos_kwargs=self.negative_sampler_kwargs,
-            mapped_triples=triples,
-            num_entities=num_entities,
-            num_relations=num_relations,
-        )
-        if world_size() > 1:  # each process draws its own negatives, other ones after a restart
-            for generators in streams(sampler):
-                generators.seed = self._own_seed(generators.seed)
-            torch.manual_seed(self._own_seed(torch.initial_seed()))
-        attach = getattr(sampler, "attach_model", None)
-        if attach is not None:
-            from kgneg.integrations.pykeen.handle import ModelHandle
-
-            attach(ModelHandle(self.model, mode=self.mode))
-        return sampler
-
-    def _own_seed(self, seed: int) -> int:
-        seed = seed_for_rank(seed)
-        return mix_seeds(seed, self._epoch) if self._epoch else seed
-
     # Runs
 
     def _train(self, *args: Any, **kwargs: Any) -> list[float] | None:
@@ -170,30 +137,11 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
             kwargs.update(use_tqdm=False, save_checkpoints=False)
         try:
             losses: list[float] | None = super()._train(*args, **kwargs)
+            if not kwargs.get("only_size_probing"):
+                barrier()  # until the first process has written its last checkpoint
             return losses
         finally:
             self._sampler, self._clipping = outer
-
-    def _save_state(self, path: Any, *args: Any, **kwargs: Any) -> None:
-        def add(_: Any, state: dict[str, Any]) -> None:
-            if self._sampler is not None:
-                state["kgneg_sampler"] = sampler_state(self._sampler)
-
-        hook = self.optimizer.register_state_dict_post_hook(add)
-        try:
-            super()._save_state(path, *args, **kwargs)
-        finally:
-            hook.remove()
-
-    def _load_state(self, path: Any, *args: Any, **kwargs: Any) -> Any:
-        def take(_: Any, state: dict[str, Any]) -> None:
-            self._sampler_state = state.pop("kgneg_sampler", None)
-
-        hook = self.optimizer.register_load_state_dict_pre_hook(take)
-        try:
-            return super()._load_state(path, *args, **kwargs)
-        finally:
-            hook.remove()
 
     def _create_training_data_loader(
         self,
@@ -215,7 +163,7 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
                     f"sampler={sampler!r} draws subgraphs, which {world_size()} processes cannot part: "
                     "leave it out, or start one process"
                 )
-            return super()._create_training_data_loader(
+            loader = super()._create_training_data_loader(
                 triples_factory,
                 sampler=sampler,
                 batch_size=batch_size,
@@ -223,15 +171,12 @@ class KgnegTrainingLoop(SLCWATrainingLoop):
                 num_workers=num_workers,
                 **kwargs,
             )
+            dataset: Any = loader.dataset
+            self._adopt(dataset.negative_sampler)
+            return loader
         triples, num_relations = training_triples(triples_factory, self.model)
         negative_sampler = self._make_sampler(triples, triples_factory.num_entities, num_relations)
-        if self._sampler is None:  # that of this run; callbacks make others for their own triples
-            self._sampler = negative_sampler
-            broadcast_parameters(self.model)  # the processes drew different numbers while memory was probed
-            if self._sampler_state is not None:
-                # a checkpoint tells where the streams of one process stand
-                load_sampler_state(negative_sampler, self._sampler_state, with_streams=world_size() == 1)
-                self._sampler_state = None
+        self._adopt(negative_sampler)
         weighter: Any = self.loss_weighter
         return EpochBatches(
             triples,
