@@ -44,7 +44,7 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
         **DynamicCorruptor.hpo_default,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
     }
 
     def __init__(

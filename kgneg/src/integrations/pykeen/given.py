@@ -45,7 +45,7 @@ class GivenNegativeSampler(KgnegNegativeSampler):
     citation: ClassVar[str] = GivenCorruptor.citation
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
     }
 
     def __init__(

@@ -50,7 +50,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
             "type": "categorical",
             "choices": [f"typed={share},kgneg-uniform={1 - share}" for share in (0.25, 0.5, 0.75)],
         },
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
     }
 
     def __init__(

@@ -43,7 +43,7 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
         **NSCachingCorruptor.hpo_default,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
     }
 
     def __init__(

@@ -88,7 +88,7 @@ class TypedNegativeSampler(KgnegNegativeSampler):
     citation: ClassVar[str] = TypedCorruptor.citation
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
     }
 
     def __init__(

@@ -32,7 +32,7 @@ class KgnegUniformNegativeSampler(KgnegNegativeSampler):
     citation: ClassVar[str] = UniformCorruptor.citation
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
     }
 
     def __init__(
