@@ -76,7 +76,7 @@ def study(dataset: Nations, sampler: Any, n_trials: int = 2, **kwargs: Any) -> H
         "training_kwargs": {"num_epochs": 1, "batch_size": 512, "use_tqdm": False},
         "evaluation_kwargs": {"batch_size": 512, "use_tqdm": False},
         "sampler": "random",
-        "sampler_kwargs": {"seed": 2},
+        "sampler_kwargs": {"seed": 5},
         "device": "cpu",
     }
     return hpo_pipeline(dataset=dataset, negative_sampler=sampler, n_trials=n_trials, **(settings | kwargs))
