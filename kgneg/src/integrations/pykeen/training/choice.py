@@ -13,7 +13,8 @@ from pykeen.typing import InductiveMode
 from torch import nn
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.integrations.pykeen.training.batch import TrainingBatch
+from kgneg.core.typing import HEAD, TAIL
+from kgneg.integrations.pykeen.training.batch import Sided, TrainingBatch
 from kgneg.integrations.pykeen.training.scoring import FlatScorer, Scorer
 from kgneg.integrations.pykeen.training.tables import RowTables
 
@@ -64,17 +65,15 @@ def agrees(
 
     :param scorer: the scorer
     :param model: the model
-    :param batch: a batch, of which a few rows are taken
+    :param batch: a batch, some of whose positives get negatives at both ends
     :param mode: PyKEEN's inductive mode
     :param gradients: whether the gradients of the scores must be the same, too
     :param tables: the row tables that the model reads from
     :returns: whether scores (and gradients) agree within rounding
     """
-    if batch.sided is None:
-        return True
-    key = (type(model), str(getattr(model, "interaction", "")), scorer.name, gradients)
+    key = (type(model), str(model), scorer.name, gradients)
     if key not in _known:
-        _known[key] = _compare(scorer, model, _few(batch), mode, gradients, tables)
+        _known[key] = _compare(scorer, model, _probe(batch), mode, gradients, tables)
         if not _known[key]:
             report_once(model, f"{scorer.name} scoring gives other {'gradients' if gradients else 'scores'}")
     return _known[key]
@@ -92,11 +91,14 @@ def report_once(model: Model, reason: str) -> None:
         logger.info("scoring negatives of %s: %s", type(model).__name__, reason)
 
 
-def _few(batch: TrainingBatch) -> TrainingBatch:
-    """Return some rows spread over a batch: there are samplers that replace heads in its first half only."""
+def _probe(batch: TrainingBatch) -> TrainingBatch:
+    """Return some positives of a batch, whose heads and tails are replaced by entities of each other."""
     number = len(batch.positives)
     rows = torch.linspace(0, number - 1, min(_ROWS, number), device=batch.positives.device).long()
-    return TrainingBatch(batch.positives[rows], None if batch.sided is None else batch.sided.rows(rows), None)
+    positives = batch.positives[rows]
+    ends = positives[:, [HEAD, TAIL]]
+    entity = torch.cat([ends.roll(1, 0), ends.roll(-1, 0).flip(-1)], dim=-1)
+    return TrainingBatch(positives, Sided(entity, 2), None)
 
 
 def _compare(
@@ -110,7 +112,7 @@ def _compare(
     """Return whether scores, or their gradients, are the same for a few rows."""
     devices = [batch.positives.device] if batch.positives.device.type == "cuda" else []
     results = []
-    with torch.random.fork_rng(devices), _unregularised(model):
+    with torch.random.fork_rng(devices), _Unregularised(model):
         for way in (FlatScorer(), scorer):
             try:
                 results.append(_results(way, model, batch, mode, gradients, tables))
@@ -118,11 +120,16 @@ def _compare(
                 if way is not scorer:
                     raise
                 return False
-    return all(
-        a.shape == b.shape and bool((a - b).abs().max() <= _TOLERANCE * (1e-6 + a.abs().max()))
-        for a, b in zip(*results, strict=True)
-        if a.numel()
-    )
+    return len(results[0]) == len(results[1]) and all(map(_same, *results))
+
+
+def _same(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
+    """Return whether numbers are the same within rounding; no gradient is a gradient of zero."""
+    if a is None or b is None:
+        return not any(part is not None and bool(part.any()) for part in (a, b))
+    if a.shape != b.shape or not a.numel():
+        return a.shape == b.shape
+    return bool((a - b).abs().max() <= _TOLERANCE * (1e-6 + a.abs().max()))
 
 
 def _results(
@@ -132,7 +139,8 @@ def _results(
     mode: InductiveMode | None,
     gradients: bool,
     tables: RowTables | None,
-) -> list[torch.Tensor]:
+) -> list[torch.Tensor | None]:
+    """Return scores and gradients; of tables, only the rows that were read, for copies of these would be large."""
     with nullcontext() if gradients else torch.no_grad():
         scores = torch.cat([part.reshape(-1) for part in scorer(model, batch, mode)])
     if not gradients:
@@ -142,17 +150,14 @@ def _results(
     for parameter in parameters:
         parameter.grad = None
     torch.autograd.backward((scores * torch.linspace(0.5, 1.5, len(scores), device=scores.device)).sum())
-    if tables is not None:
-        tables.flush()
-    found = []
+    found = [] if tables is None else tables.reduce()
     for parameter, old in zip(parameters, before, strict=True):
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        found.append(gradient.to_dense().clone() if gradient.is_sparse else gradient)
+        found.append(parameter.grad)
         parameter.grad = old
     return [scores.detach(), *found]
 
 
-class _unregularised:  # noqa: N801
+class _Unregularised:
     """Keeps the regularisers of a model as they are."""
 
     def __init__(self, model: Model) -> None:

@@ -34,10 +34,11 @@ from kgneg.integrations.pykeen.training.clipping import Clipping, adapt_callback
 from kgneg.integrations.pykeen.training.hooks import listed_hooks
 from kgneg.integrations.pykeen.training.loader import EpochBatches
 from kgneg.integrations.pykeen.training.optimizers import rowwise
-from kgneg.integrations.pykeen.training.queries import query_form
+from kgneg.integrations.pykeen.training.queries import QueryForm, query_form
 from kgneg.integrations.pykeen.training.regularization import OutputRegularization
 from kgneg.integrations.pykeen.training.sampled import SampledTrainingLoop
 from kgneg.integrations.pykeen.training.scoring import FlatScorer, GroupedScorer, QueryScorer, Scorer
+from kgneg.integrations.pykeen.training.streams import sampler_state
 from kgneg.integrations.pykeen.training.tables import RowTables
 from kgneg.integrations.pykeen.training.versions import training_triples
 
@@ -108,6 +109,7 @@ class KgnegTrainingLoop(SampledTrainingLoop):
         self._clipping = Clipping()
         self._scorer: Scorer | None = None
         self._tables: RowTables | None = None
+        self._form: QueryForm | None = None
 
     # Set-up
 
@@ -130,18 +132,23 @@ class KgnegTrainingLoop(SampledTrainingLoop):
     # Runs
 
     def _train(self, *args: Any, **kwargs: Any) -> list[float] | None:
-        outer = self._sampler, self._clipping
+        outer = self._sampler, self._clipping, self._tables, self._scorer, self._form
+        probing, state = kwargs.get("only_size_probing", False), self._sampler_state
+        if not kwargs.get("continue_training", False):
+            self._sampler_state = None
         names = ("gradient_clipping_max_norm", "gradient_clipping_norm_type", "gradient_clipping_max_abs_value")
         self._sampler, self._clipping = None, Clipping(*(kwargs.pop(name, None) for name in names))
         if not is_main():
             kwargs.update(use_tqdm=False, save_checkpoints=False)
         try:
             losses: list[float] | None = super()._train(*args, **kwargs)
-            if not kwargs.get("only_size_probing"):
+            if not probing:
+                state = None if self._sampler is None else sampler_state(self._sampler)
                 barrier()  # until the first process has written its last checkpoint
             return losses
         finally:
-            self._sampler, self._clipping = outer
+            self._sampler_state = state
+            self._sampler, self._clipping, self._tables, self._scorer, self._form = outer
 
     def _create_training_data_loader(
         self,
@@ -263,6 +270,8 @@ class KgnegTrainingLoop(SampledTrainingLoop):
         if self._way == "flat":
             return FlatScorer()
         problem = grouping_problem(self.model)
+        if problem is None and batch.sided is None:
+            problem = "its sampler does not replace one end of each positive"
         if problem is None and not self._regularization.possible:
             problem = "its regulariser cannot be split by side"
         candidates: list[Scorer] = []
@@ -334,9 +343,11 @@ class KgnegTrainingLoop(SampledTrainingLoop):
         if slice_size not in (None, 1):
             raise AttributeError("Slicing is not possible for sLCWA training loops.")
         part = TrainingBatch.from_mapping(batch).part(start, stop).to(self._device)
-        if self._scorer is None:
-            self._scorer = self._choose(part)
-        return _loss(self._scorer, self.model, self.loss, self.mode, part, label_smoothing)
+        scorer = self._scorer
+        if scorer is None:  # an empty part, as a process may have, shows nothing
+            scorer = self._choose(part) if len(part.positives) else FlatScorer()
+            self._scorer = scorer if len(part.positives) else None
+        return _loss(scorer, self.model, self.loss, self.mode, part, label_smoothing)
 
 
 def _loss(

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from pykeen.models import ERModel, Model
 from pykeen.nn.modules import ComplExInteraction, DistMultInteraction, RotatEInteraction, TransEInteraction
 from pykeen.nn.representation import Embedding
+from pykeen.utils import complex_normalize
 
 from kgneg.core.rowwise import Combination, Metric
+from kgneg.integrations.pykeen.training.tables import is_table
 
 __all__ = ["QueryForm", "query_form"]
 
@@ -54,11 +56,16 @@ def _comparison(interaction: Any) -> tuple[Combination, Metric] | None:
 
 def _is_plain(representation: object) -> bool:
     return (
-        type(representation) is Embedding
+        is_table(representation)
         and representation.normalizer is None
         and representation.dropout is None
         and not representation.unique
     )
+
+
+def _has_modulus_one(relations: Embedding) -> bool:
+    constrainer = relations.constrainer
+    return getattr(constrainer, "func", constrainer) is complex_normalize
 
 
 def query_form(model: Model) -> QueryForm | None:
@@ -78,5 +85,7 @@ def query_form(model: Model) -> QueryForm | None:
     entities: Any = representations[0]
     relations: Any = representations[1]
     if found is None or not all(map(_is_plain, representations)) or not entities._embeddings.weight.requires_grad:
+        return None
+    if type(model.interaction) is RotatEInteraction and not _has_modulus_one(relations):
         return None
     return QueryForm(entities, relations, *found)

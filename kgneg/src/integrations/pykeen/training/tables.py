@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from pykeen.models import Model
 from pykeen.nn.representation import Embedding
+from torch import nn
 
 from kgneg.core.rowwise import RowOptimizer, RowTable
 from kgneg.core.typing import FloatTensor
 
-__all__ = ["RowTables"]
+__all__ = ["RowTables", "is_table"]
+
+#: how many rows show whether a constraint treats each alone
+_SAMPLE = 16
+
+
+def is_table(module: object) -> TypeGuard[Embedding]:
+    """Return whether a module of PyKEEN looks up rows of a parameter and does nothing else with it.
+
+    :param module: any object
+    :returns: whether it is an embedding without parametrisation, ``max_norm``, ``padding_idx`` and the like
+    """
+    if type(module) is not Embedding or type(module._embeddings) is not nn.Embedding:
+        return False
+    plain = module._embeddings
+    special = plain.max_norm is not None or plain.padding_idx is not None or plain.scale_grad_by_freq or plain.sparse
+    return "weight" in plain._parameters and not special
 
 
 class RowTables:
@@ -32,7 +49,7 @@ class RowTables:
         #: the tables whose gradient is written densely
         self.dense: set[Embedding] = set()
         for module in model.modules():
-            if type(module) is Embedding and module._embeddings.weight.requires_grad:
+            if is_table(module) and module._embeddings.weight.requires_grad:
                 weight: Any = module._embeddings.weight
                 small = len(weight) < minimum
                 if (
@@ -62,7 +79,7 @@ class RowTables:
                 table.discard()
                 vars(embedding._embeddings)["forward"] = table.read
                 if isinstance(optimizer, RowOptimizer) and self._constrains(optimizer, embedding):
-                    optimizer.project(table.weight, _constraint(embedding))
+                    optimizer.project(table.weight, _Constraint(embedding))
                     vars(embedding)["post_parameter_update"] = _nothing
             yield
         finally:
@@ -79,6 +96,10 @@ class RowTables:
         for embedding, table in self.tables.items():
             table.flush(dense=embedding in self.dense)
 
+    def reduce(self) -> list[torch.Tensor | None]:
+        """Return the rows that were read and their gradients, of one table after another, and forget them."""
+        return [part for table in self.tables.values() for part in table.reduce()]
+
     def discard(self) -> None:
         """Forget the gradients that were collected."""
         for table in self.tables.values():
@@ -87,14 +108,27 @@ class RowTables:
     def _constrains(self, optimizer: torch.optim.Optimizer | None, embedding: Embedding) -> bool:
         """Return whether the optimiser applies the constraint of an embedding to the rows that it updates."""
         rowwise = isinstance(optimizer, RowOptimizer) and embedding not in self.dense
-        return rowwise and embedding.constrainer is not None and "post_parameter_update" not in vars(embedding)
+        if not rowwise or embedding.constrainer is None or "post_parameter_update" in vars(embedding):
+            return False
+        return _treats_rows_alone(embedding)
+
+
+def _treats_rows_alone(embedding: Embedding) -> bool:
+    """Return whether a constrainer gives the same for a row whatever other rows it sees."""
+    constraint = _Constraint(embedding)
+    rows = embedding._embeddings.weight.detach()[:_SAMPLE]
+    half = len(rows) // 2
+    with torch.no_grad(), torch.random.fork_rng([]):
+        whole = constraint(rows.clone())
+        parts = torch.cat([constraint(rows[:half].clone()), constraint(rows[half:].clone())])
+    return torch.allclose(whole, parts, equal_nan=True)
 
 
 def _nothing() -> None:
     """Do nothing: the optimiser has applied the constraint to the rows that it updated."""
 
 
-class _constraint:  # noqa: N801
+class _Constraint:
     """The constrainer of an embedding, applied to rows of its weight."""
 
     def __init__(self, embedding: Embedding) -> None:
