@@ -145,7 +145,7 @@ def _pipeline(arguments: Mapping[str, Any], data: CompareData, watch: Any) -> An
             )
     except (OptunaError, LostTrialError):
         raise
-    except (KgnegError, MemoryError, RuntimeError, ValueError, ArithmeticError) as error:
+    except (KgnegError, MemoryError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         name, text = type(error).__name__, " ".join(str(error).split()) or "no message"
         if name == "NonFiniteLossError":
             raise TrialFailedError("the loss is no finite number") from error

@@ -218,6 +218,15 @@ def test_pool_scores(metric: Metric, block: int, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(pool_scores(queries[None], pool[None], metric), scores[None])
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_pool_scores_in_few_bits(metric: Metric) -> None:
+    queries, pool = torch.randn(2, 3, 4).bfloat16(), torch.randn(2, 5, 4).bfloat16()
+    scores = pool_scores(queries, pool, metric)
+    assert scores.dtype == torch.bfloat16
+    expected = plain(metric, queries.double()[:, :, None], pool.double()[:, None])
+    torch.testing.assert_close(scores.double(), expected, rtol=0.05, atol=0.05)
+
+
 def _obvious(
     h: torch.Tensor, r: torch.Tensor, t: torch.Tensor, combination: Combination, metric: Metric
 ) -> tuple[torch.Tensor, torch.Tensor]:

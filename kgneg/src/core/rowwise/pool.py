@@ -34,12 +34,13 @@ def pool_scores(queries: FloatTensor, pool: FloatTensor, metric: Metric) -> Floa
         flat = (part.reshape(number, *part.shape[-2:]) for part in (queries, pool))
         scores: FloatTensor = _AbsoluteDifferences.apply(*flat)  # type: ignore[no-untyped-call]
         return scores.view(*queries.shape[:-1], pool.shape[-2])
+    short = queries.dtype in (torch.float16, torch.bfloat16)  # which cdist does not take
     distances = torch.cdist(
-        queries.contiguous(),
-        pool.contiguous(),
+        queries.float() if short else queries.contiguous(),
+        pool.float() if short else pool.contiguous(),
         p=1.0 if metric is Metric.L1 else 2.0,
         compute_mode="donot_use_mm_for_euclid_dist",
-    )
+    ).to(queries.dtype)
     return -distances.square() if metric is Metric.SQUARED else -distances
 
 
