@@ -101,8 +101,8 @@ def _factory(graph: KnowledgeGraph, triples: LongTensor, metadata: dict[str, Any
         mapped_triples=triples,
         entity_to_id={label: number for number, label in enumerate(graph.entities)},
         relation_to_id={label: number for number, label in enumerate(graph.relations)},
-        create_inverse_triples=inverse,
         metadata=metadata,
+        **({"create_inverse_triples": True} if inverse else {}),  # after 1.11 the model is asked for them
     )
 
 
