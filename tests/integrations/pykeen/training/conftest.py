@@ -77,6 +77,8 @@ def train(
         lr_scheduler=schedule,
         negative_sampler=sampler,
         negative_sampler_kwargs={"num_negs_per_pos": 3, **(sampler_kwargs or {})},
+        # PyKEEN's search for a batch that fits overwrites sub_batch_size
+        **({"automatic_memory_optimization": False} if "sub_batch_size" in training else {}),
         **(loop_kwargs or {}),
     )
     options = {"batch_size": 8, "use_tqdm": False, "pin_memory": False, "sampler": triples_sampler, **training}

@@ -15,6 +15,7 @@ from pykeen.triples import CoreTriplesFactory
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import HEAD, TAIL
+from kgneg.integrations.pykeen.training import choice
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.sharing import draw_shared_batch
 
@@ -113,8 +114,8 @@ def test_scores_are_those_of_the_triples(trainer: Any, thin: CoreTriplesFactory,
     }  # fmt: skip
     if model == "rotate":
         options["optimizer_kwargs"] = {"lr": 0.05}  # its gradients differ along the modulus, which grows with the step
-    flat = trainer.ours(thin, model, loop_kwargs={"shared": chunk, "scoring": "flat"}, **options)
-    for more in ({}, {"sub_batch_size": 6}):
+    for more in ({}, {"sub_batch_size": 6}, {"sub_batch_size": 8}):
+        flat = trainer.ours(thin, model, loop_kwargs={"shared": chunk, "scoring": "flat"}, **options, **more)
         quick = trainer.ours(thin, model, loop_kwargs={"shared": chunk}, **options, **more)
         trainer.same(flat, quick, 1e-4)
 
@@ -190,6 +191,18 @@ def test_sides_in_turn(nations: Nations) -> None:
     sampler = make(nations.training, "kgneg-uniform", num_negs_per_pos=4, sides="alternate")
     found = [head_rows(draw_shared_batch(sampler, nations.training.mapped_triples[:10], 5)) for _ in range(4)]
     assert found in ([0, 10, 0, 10], [10, 0, 10, 0])
+
+
+def test_chunks_that_are_cut_are_reported(
+    trainer: Any, thin: CoreTriplesFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    choice._reported.clear()
+    options: dict[str, Any] = {"model_kwargs": SMALL, "loop_kwargs": {"shared": 4}, "epochs": 1, "batch_size": 16}
+    with caplog.at_level("INFO", "kgneg"):
+        trainer.ours(thin, "distmult", sub_batch_size=8, **options)
+        assert "sub-batches cut" not in caplog.text
+        trainer.ours(thin, "distmult", sub_batch_size=6, **options)
+    assert "take a multiple of shared=4 as sub_batch_size" in caplog.text
 
 
 @pytest.mark.slow

@@ -342,7 +342,14 @@ class KgnegTrainingLoop(SampledTrainingLoop):
     ) -> FloatTensor:
         if slice_size not in (None, 1):
             raise AttributeError("Slicing is not possible for sLCWA training loops.")
-        part = TrainingBatch.from_mapping(batch).part(start, stop).to(self._device)
+        whole = TrainingBatch.from_mapping(batch)
+        part = whole.part(start, stop).to(self._device)
+        if self.shared is not None and part.sided is not None and part.sided.shared is None:
+            report_once(
+                self.model,
+                f"sub-batches cut the chunks that share negatives, so these are scored one by one: take a multiple of "
+                f"shared={self.shared} as sub_batch_size",
+            )
         scorer = self._scorer
         if scorer is None:  # an empty part, as a process may have, shows nothing
             scorer = self._choose(part) if len(part.positives) else FlatScorer()
