@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-min lint types docs bench build clean
+.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp build clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -86,6 +86,9 @@ docs: $(VENV)/.stamp-docs ## build the documentation; warnings are errors
 bench: $(VENV)/.stamp-run ## measure the samplers, and for about two hours the training loop
 	$(PY) benchmarks/samplers.py
 	$(PY) benchmarks/training.py
+
+bench-lp: $(VENV)/.stamp-run ## tune and compare samplers by link prediction, for hours; LP passes options
+	HF_HUB_OFFLINE=1 $(PY) benchmarks/link_prediction.py $(LP)
 
 build: $(VENV)/.stamp-release ## build the source distribution and the wheel
 	rm -rf dist

@@ -236,13 +236,17 @@ class CorruptorConformance:
         _check(torch.equal(positives, before), "the positives were changed in place")
 
     def test_sides(self) -> None:
-        """The sides are those of the policy: both for each positive where it has both."""
+        """The sides are those of the policy: both for each positive where it has both, or one at random."""
         corruptor, positives, _ = self._plain()
         policy = corruptor.sides.policy
         several, single = corruptor(positives, 64).side, corruptor(positives.repeat_interleave(64, 0), 1).side
         for sides in (several, single.view(-1, 64)):
             heads = (sides == HEAD).sum(-1)
-            if corruptor.sides.both:
+            if corruptor.sides.one_end and sides is several:
+                split = (heads > 0) & (heads < 64)
+                _check(not split.any(), f"policy {policy!r} replaces both ends of some positive")
+                _check(len(heads.unique()) == 2, f"policy {policy!r} never replaces one end")
+            elif corruptor.sides.both:
                 _check(((heads > 0) & (heads < 64)).all(), f"policy {policy!r} never replaces one end of some positive")
             elif policy in ("head", "tail"):
                 _check((heads == 64 * (policy == "head")).all(), f"policy {policy!r} replaces the other end")
@@ -445,7 +449,7 @@ class CorruptorConformance:
                 continue
             _conform(negatives, positives, n, known=known)
             _check((negatives.side[[0, 2]] == HEAD).all(), "an end without unknown completions was replaced")
-        if corruptor.sides.policy == "uniform":
+        if corruptor.sides.policy in ("uniform", "single"):
             _check(corruptor.counts["turned"] > 0, "the turned negatives were not counted")
         ordinary = torch.tensor([[5, 0, 6], [7, 1, 8], [9, 2, 2]])
         for _ in range(2):  # nothing of it may linger

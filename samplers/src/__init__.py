@@ -10,6 +10,8 @@ class                        candidates                                      use
 :class:`UniformCorruptor`    any entity                                      the baseline to beat
 :class:`TypedCorruptor`      domain and range of the relation                hard negatives without any text
 :class:`LemonCorruptor`      text clusters near the kept or replaced entity  hard negatives from texts
+:class:`SansCorruptor`       entities few hops from the kept one             hard negatives from the graph alone
+:class:`LemonPlusCorruptor`  plausible ones that fit, below a ceiling         hard negatives that are seldom true
 :class:`GivenCorruptor`      a table of negatives                            negatives that people verified
 :class:`MixtureCorruptor`    others, in fixed shares                         hard negatives among easy ones
 :class:`DynamicCorruptor`    the best of some random entities, by the model  negatives that stay hard
@@ -25,9 +27,11 @@ from kgneg.core.corruption import Corruptor
 from kgneg.samplers.dynamic import DynamicCorruptor
 from kgneg.samplers.given import GivenCorruptor
 from kgneg.samplers.lemon import LemonCorruptor
+from kgneg.samplers.lemon_plus import LemonPlusCorruptor
 from kgneg.samplers.lemon_pools import LemonPools, LemonSettings, build_lemon_pools
 from kgneg.samplers.mixture import MixtureCorruptor
 from kgneg.samplers.nscaching import NSCachingCorruptor
+from kgneg.samplers.sans import SansCorruptor, build_sans_pools
 from kgneg.samplers.typed import TypedCorruptor, pools_from_types
 from kgneg.samplers.uniform import UniformCorruptor
 
@@ -35,13 +39,16 @@ __all__ = [
     "DynamicCorruptor",
     "GivenCorruptor",
     "LemonCorruptor",
+    "LemonPlusCorruptor",
     "LemonPools",
     "LemonSettings",
     "MixtureCorruptor",
     "NSCachingCorruptor",
+    "SansCorruptor",
     "TypedCorruptor",
     "UniformCorruptor",
     "build_lemon_pools",
+    "build_sans_pools",
     "corruptor_resolver",
     "pools_from_types",
 ]
@@ -52,6 +59,8 @@ corruptor_resolver: ClassResolver[Corruptor] = ClassResolver(
         UniformCorruptor,
         TypedCorruptor,
         LemonCorruptor,
+        LemonPlusCorruptor,
+        SansCorruptor,
         GivenCorruptor,
         MixtureCorruptor,
         DynamicCorruptor,

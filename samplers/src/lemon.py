@@ -75,6 +75,8 @@ class LemonCorruptor(BufferModule, Corruptor):
             self.retreat = self._of_type
         self.pools = pools
         self.register_buffer("rows", rows)
+        #: with types: how many of the clusters nearest to the anchor make its pool; ``None``: all there are
+        self.width: int | None = None
 
     @classmethod
     def from_vectors(cls, vectors: FloatTensor, settings: LemonSettings, **options: Any) -> LemonCorruptor:
@@ -98,7 +100,7 @@ class LemonCorruptor(BufferModule, Corruptor):
         anchor = queries.replaced if self.settings.anchor == "replaced" else queries.kept
         if self.unions is not None:
             return self.unions.sample(anchor, n, generator)
-        rows = self.rows.index_select(0, anchor)
+        rows = self.rows.index_select(0, anchor)[:, : self.width]
         kind = 2 * queries.relation + (queries.side == TAIL)
         if self.fits is None:
             clusters = self.pools.num_rows // (2 * self.num_relations)  # the pools may have been loaded since

@@ -96,6 +96,10 @@ class LemonSettings:
         """Return the settings as plain values."""
         return asdict(self)
 
+    def widened(self) -> LemonSettings:
+        """Return the same settings with pools of all clusters, the nearest first."""
+        return replace(self, n_nearest=self.n_clusters)
+
     def for_entities(self, number: int) -> LemonSettings:
         """Return settings that a graph of ``number`` entities can meet; what is cut down is logged.
 

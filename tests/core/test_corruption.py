@@ -204,6 +204,41 @@ def test_sides_are_those_of_the_policy(n: int) -> None:
         assert negatives.heads == (n if name == "head" else 0)
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_single_end_is_one_query_per_positive(n: int) -> None:
+    known = torch.tensor([[0, 0, tail] for tail in range(1, 10)] + [[head, 1, 0] for head in range(1, 10)])
+    positives = known[[0, 9]].repeat(2000, 1)
+    index = TripleIndex(known, **SIZES)
+    corruptor = PoolCorruptor(list(range(ENTITIES)), sides=SidePolicy("single"), index=index, seed=3, **SIZES)
+    negatives = corruptor(positives, n)
+    assert corruptor.calls[0] == (4000, n)
+    assert negatives.heads is None
+    assert (negatives.side == negatives.side[:, :1]).all()
+    heads = (negatives.side[:, 0] == HEAD).view(2000, 2).double().mean(0)
+    assert heads.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+    for row, column in ((0, HEAD), (0, TAIL), (1, HEAD), (1, TAIL)):
+        chosen = (positives == positives[row]).all(-1) & (negatives.side[:, 0] == column)
+        entity = torch.bincount(negatives.entity[chosen].view(-1), minlength=ENTITIES)
+        candidates = positives[row].repeat(ENTITIES, 1)
+        candidates[:, column] = torch.arange(ENTITIES)
+        free = ~index.contains(candidates)
+        assert not entity[~free].any()
+        assert chisquare(entity[free]).pvalue > 1e-4
+
+
+def test_a_row_at_a_single_end_is_turned_as_a_whole() -> None:
+    index = index_of([(0, 0, tail) for tail in range(ENTITIES)] + [(5, 0, 6)])
+    positives = torch.tensor([[0, 0, 7], [5, 0, 6]]).repeat(20, 1)
+    corruptor = PoolCorruptor(list(range(ENTITIES)), index=index, sides=SidePolicy("single"), seed=1, **SIZES)
+    negatives = corruptor(positives, 6)
+    assert corruptor.counts["turned"] % 6 == 0
+    assert 0 < corruptor.counts["turned"] == int(negatives.fallback[::2].sum()) < 120
+    assert (negatives.side[::2] == HEAD).all()
+    assert (negatives.side == negatives.side[:, :1]).all()
+    assert len(negatives.side[1::2].unique()) == 2
+    assert not index.contains(negatives.triples).any()
+
+
 def test_the_method_sees_what_it_is_asked() -> None:
     seen: list[Queries] = []
 
@@ -213,7 +248,8 @@ def test_the_method_sees_what_it_is_asked() -> None:
             return super().propose(queries, n, generator)
 
     positives = torch.tensor([[1, 0, 2], [3, 1, 4]])
-    for policy, n in ((None, 4), (None, 3), (SidePolicy("head"), 2), (SidePolicy("tail"), 2)):
+    single = SidePolicy("single")
+    for policy, n in ((None, 4), (None, 3), (SidePolicy("head"), 2), (SidePolicy("tail"), 2), (single, 4)):
         seen.clear()
         negatives = Watching(list(range(ENTITIES)), sides=policy, seed=0, **SIZES)(positives, n)
         queries = seen[0]

@@ -70,6 +70,17 @@ def test_uniform_odd(n: int) -> None:
     assert binomtest(int((heads > n // 2).sum()), 20_000, 0.5).pvalue > 1e-6
 
 
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_single_is_a_coin_per_positive(n: int) -> None:
+    policy = SidePolicy("single")
+    heads = policy.heads(torch.zeros(20_000, dtype=torch.long), n, generator(4))
+    assert heads.dtype == torch.int64
+    assert set(heads.tolist()) == {0, n}
+    assert binomtest(int((heads > 0).sum()), 20_000, 0.5).pvalue > 1e-6
+    equal = int((heads[1:] == heads[:-1]).sum())  # neighbours do not know of each other
+    assert binomtest(equal, 19_999, 0.5).pvalue > 1e-6
+
+
 def test_fixed_shares() -> None:
     relation = torch.zeros(4, dtype=torch.long)
     assert [SidePolicy().heads(relation, n) for n in (2, 8)] == [1, 4]
@@ -84,17 +95,20 @@ def test_fixed_shares() -> None:
 
 def test_which_policies_have_both_ends() -> None:
     known = torch.tensor([[0, 0, 1]])
-    both = {name: SidePolicy(name, triples=known, num_relations=1).both for name in ("uniform", "bernoulli")}
+    both = {name: SidePolicy(name, triples=known, num_relations=1).both for name in ("uniform", "single", "bernoulli")}
     one = {name: SidePolicy(name).both for name in ("head", "tail", "alternate")}
     assert all(both.values())
     assert not any(one.values())
+    every = ("uniform", "single", "bernoulli", "head", "tail", "alternate")
+    assert [name for name in every if SidePolicy(name, triples=known, num_relations=1).one_end] == ["single"]
 
 
 def test_draws_come_from_the_generator() -> None:
     known = torch.tensor([[0, 0, 1], [0, 0, 2]])
     relation = torch.zeros(100, dtype=torch.long)
     before = torch.get_rng_state()
-    for policy in (SidePolicy("uniform"), SidePolicy("bernoulli", triples=known, num_relations=1)):
+    for name in ("uniform", "single", "bernoulli"):
+        policy = SidePolicy(name, triples=known, num_relations=1)
         first, second, third = (policy.heads(relation, 5, generator(seed)) for seed in (1, 1, 2))
         assert torch.equal(first, second)
         assert not torch.equal(first, third)
@@ -116,5 +130,5 @@ def test_bernoulli_needs_its_input(missing: str) -> None:
 
 
 def test_unknown_policy() -> None:
-    with pytest.raises(InvalidInputError, match=r"uniform, bernoulli, head, tail, alternate; got 'both'"):
+    with pytest.raises(InvalidInputError, match=r"uniform, single, bernoulli, head, tail, alternate; got 'both'"):
         SidePolicy("both")

@@ -9,14 +9,18 @@ import matplotlib as mpl
 import pytest
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.report import Series, dot_plot, line_plot
+from kgneg.report import Series, dot_plot, line_plot, quantile_plot, scatter_plot
 
 LINES = (Series("one", ((1.0, 0.5, 0.2), (1.2, 0.4, 0.3))), Series("$two_{<&>", ((0.7, 0.6, 0.1),)))
 DOTS = (Series("one", ((0.0, 0.0),)), Series("$two_{<&>", ((0.7, 0.6),)))
+SPREADS = (Series("one", ((0.0, 1.0, 1.5, 2.0, 2.0),)), Series("$two_{<&>", ((-1.0, -1.0, 0.0, 3.0, 4.0),)))
+POINTS = (Series("one", ((0.0,), (0.0,))), Series("$two_{<&>", ((0.7, 0.2), (30.0, 20.0))))
 DRAWINGS: dict[str, Callable[[str], str]] = {
     "lines": lambda name: line_plot(name, LINES, x_label="epoch", y_label="loss"),
     "dots": lambda name: dot_plot(name, DOTS, x_label="MRR"),
     "dots from zero": lambda name: dot_plot(name, DOTS, x_label="MRR", from_zero=True),
+    "quantiles": lambda name: quantile_plot(name, SPREADS, x_label="score", mark=0.5),
+    "points": lambda name: scatter_plot(name, POINTS, x_label="share", y_label="share"),
 }
 
 
@@ -65,10 +69,28 @@ def test_bad_series(values: tuple[tuple[float, ...], ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "plot", [partial(line_plot, x_label="x", y_label="y"), partial(dot_plot, x_label="x")], ids=["line", "dot"]
+    "plot",
+    [
+        partial(line_plot, x_label="x", y_label="y"),
+        partial(dot_plot, x_label="x"),
+        partial(quantile_plot, x_label="x"),
+        partial(scatter_plot, x_label="x", y_label="y"),
+    ],
+    ids=["line", "dot", "quantile", "scatter"],
 )
 def test_bad_input(plot: Callable[..., str]) -> None:
     with pytest.raises(InvalidInputError, match="no series"):
         plot("x", [])
     with pytest.raises(InvalidInputError, match="letters, digits and hyphens"):
         plot('x" onload="', DOTS)
+
+
+@pytest.mark.parametrize("values", [((1.0, 2.0, 3.0, 4.0),), ((1.0, 2.0, 3.0, 5.0, 4.0),), ((1.0,) * 5, (1.0,) * 5)])
+def test_bad_quantiles(values: tuple[tuple[float, ...], ...]) -> None:
+    with pytest.raises(InvalidInputError, match="five numbers in ascending order"):
+        quantile_plot("x", [Series("one", values)], x_label="x")
+
+
+def test_points_need_two_numbers() -> None:
+    with pytest.raises(InvalidInputError, match="needs two sequences"):
+        scatter_plot("x", [Series("one", ((1.0,),))], x_label="x", y_label="y")

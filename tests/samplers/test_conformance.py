@@ -24,6 +24,7 @@ from kgneg.samplers import (
     LemonSettings,
     MixtureCorruptor,
     NSCachingCorruptor,
+    SansCorruptor,
     TypedCorruptor,
     UniformCorruptor,
     corruptor_resolver,
@@ -75,7 +76,7 @@ class TestUniformBernoulliPairs(TestUniform):
     keys = "pair"
 
 
-@pytest.mark.parametrize("policy", ["head", "tail", "alternate"])
+@pytest.mark.parametrize("policy", ["head", "tail", "alternate", "single"])
 class TestUniformOneEnd(TestUniform):
     @pytest.fixture(autouse=True)
     def choose_policy(self, policy: str) -> None:
@@ -111,6 +112,7 @@ class TestLemonPaper(TestLemon):
 
 
 class TestLemonTyped(TestLemon):
+    policy = "single"
     typed = True
 
 
@@ -136,6 +138,20 @@ class TestLemonSimilarityTyped(TestLemonSimilarity):
     typed = True
 
 
+class TestSans(Suite):
+    settings: ClassVar[Mapping[str, Any]] = {"hops": 1}
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return SansCorruptor.from_triples(triples, **self.settings, **options)
+
+
+class TestSansWalks(TestSans):
+    policy = "single"
+    keys = "pair"
+    settings: ClassVar[Mapping[str, Any]] = {"hops": 3, "walks": 2, "anchor": "replaced"}
+
+
 class TestGiven(Suite):
     def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
         given = triples.clone()
@@ -156,6 +172,10 @@ class TestMixture(Suite):
             (lemon, 0.4),
         ]
         return MixtureCorruptor(components, **self.options(triples, *sizes, filtered=filtered, seed=seed))
+
+
+class TestMixtureSingle(TestMixture):
+    policy = "single"
 
 
 class TestLemonTypedOtherClusters(TestLemonTyped):
@@ -203,6 +223,11 @@ class TestDynamicControlled(TestDynamic):
         "ceiling": 0.4,
         "share": 0.6,
     }
+
+
+class TestDynamicSingle(TestDynamic):
+    policy = "single"
+    settings: ClassVar[Mapping[str, Any]] = {"pool": 8, "share": 0.6}
 
 
 class TestNSCaching(ModelAwareSuite):
@@ -258,7 +283,7 @@ def test_every_corruptor_is_resolvable_and_covered() -> None:
     assert covered == shipped
 
 
-@pytest.mark.parametrize("name", ["uniform", "typed", "lemon", "given", "mixture", "dynamic", "nscaching"])
+@pytest.mark.parametrize("name", ["uniform", "typed", "lemon", "sans", "given", "mixture", "dynamic", "nscaching"])
 def test_resolver_finds_names(name: str) -> None:
     assert corruptor_resolver.lookup(name).__name__.lower() == f"{name}corruptor"
 
@@ -272,6 +297,7 @@ def test_unknown_arguments_are_refused() -> None:
         lambda **more: TypedCorruptor(pools, **sizes, **more),
         lambda **more: GivenCorruptor(torch.tensor([[0, 0, 1]]), **sizes, **more),
         lambda **more: LemonCorruptor.from_vectors(torch.eye(6), lemon.settings, **sizes, **more),
+        lambda **more: SansCorruptor.from_triples(torch.tensor([[0, 0, 1]]), **sizes, **more),
         lambda **more: DynamicCorruptor(**sizes, **more),
         lambda **more: NSCachingCorruptor(torch.tensor([[0, 0, 1]]), **sizes, **more),
         lambda **more: MixtureCorruptor([(UniformCorruptor(**sizes), 1.0)], **sizes, **more),

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from kgneg.cli.audit import audit_command
 from kgneg.cli.compare import compare_command
 from kgneg.cli.sample import sample_command
 from kgneg.cli.samplers import samplers_command
@@ -75,6 +76,7 @@ def main(debug: bool) -> None:
     logger.propagate = False
 
 
+main.add_command(audit_command)
 main.add_command(compare_command)
 main.add_command(sample_command)
 main.add_command(samplers_command)

@@ -13,7 +13,7 @@ from kgneg.core.seeding import mix_seeds
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import LongTensor
 
-__all__ = ["count_true", "make_sampler"]
+__all__ = ["count_true", "make_sampler", "positive_order"]
 
 _MAX_DRAW = 200_000  # negatives at once
 _PURPOSE = 0x6E6567  # keeps this stream apart from that of the training
@@ -93,12 +93,22 @@ def count_true(
     }
 
 
-def _positives(triples: LongTensor, number: int, negatives: int, seed: int) -> list[LongTensor]:
-    """Return batches of training triples in random order, all of them before any comes again."""
+def positive_order(total: int, number: int, seed: int) -> LongTensor:
+    """Return which training triples get negatives, in random order; all of them before any comes again.
+
+    :param total: the number of training triples
+    :param number: how many positives are wanted
+    :param seed: the seed
+    :returns: shape: ``(number,)``, positions of training triples
+    """
     generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
-    rounds = -(-number // len(triples))
-    order = torch.cat([torch.randperm(len(triples), generator=generator) for _ in range(rounds)])[:number]
-    return list(torch.split(triples[order], max(1, _MAX_DRAW // negatives)))
+    rounds = -(-number // total)
+    return torch.cat([torch.randperm(total, generator=generator) for _ in range(rounds)])[:number]
+
+
+def _positives(triples: LongTensor, number: int, negatives: int, seed: int) -> list[LongTensor]:
+    """Return batches of training triples in random order."""
+    return list(torch.split(triples[positive_order(len(triples), number, seed)], max(1, _MAX_DRAW // negatives)))
 
 
 def _per_10000(count: int, total: int) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 from kgneg.compare.names import find_sampler, sampler_options, unknown_name
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["SamplerChoice", "with_texts"]
+__all__ = ["SamplerChoice", "parse_options", "with_texts"]
 
 _TEXT_OPTIONS = ("texts", "encoder", "missing_text")
 #: Samplers that have others inside: the option that names these, and the one with their arguments.
@@ -65,15 +65,7 @@ class SamplerChoice:
         :raises InvalidInputError: if the text has another form, or an option twice
         """
         name, colon, rest = text.strip().partition(":")
-        options: dict[str, Any] = {}
-        for part in _split(rest) if colon else ():
-            key, sign, value = part.partition("=")
-            key = key.strip()
-            if not sign or not key:
-                raise InvalidInputError(f"sampler {text!r}: got {part!r}, expected key=value")
-            if key in options:
-                raise InvalidInputError(f"sampler {text!r}: the option {key} is given twice")
-            options[key] = _value(value.strip())
+        options = parse_options(text, rest) if colon else {}
         return cls(name, options, text.strip())
 
     @property
@@ -113,6 +105,29 @@ def with_texts(choice: SamplerChoice, arguments: Mapping[str, Any], *, default_t
     if choice.needs_text and default_texts is not None and not {"texts", "vectors"} & set(options):
         options["texts"] = default_texts
     return replace(choice, options=options)
+
+
+def parse_options(what: str, text: str) -> dict[str, Any]:
+    """Read ``key=value,key=value``; a value is read as JSON, and as plain text where it is none.
+
+    :param what: what the options belong to, for messages
+    :param text: the options
+    :returns: the values by name
+    :raises InvalidInputError: if the text has another form, or an option twice
+
+    >>> parse_options("lemon", "dim=2,encoder=lexical")
+    {'dim': 2, 'encoder': 'lexical'}
+    """
+    options: dict[str, Any] = {}
+    for part in _split(text):
+        key, sign, value = part.partition("=")
+        key = key.strip()
+        if not sign or not key:
+            raise InvalidInputError(f"sampler {what!r}: got {part!r}, expected key=value")
+        if key in options:
+            raise InvalidInputError(f"sampler {what!r}: the option {key} is given twice")
+        options[key] = _value(value.strip())
+    return options
 
 
 def _split(text: str) -> list[str]:

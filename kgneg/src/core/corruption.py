@@ -58,7 +58,7 @@ class Corruptor(nn.Module, ABC):
     4. :meth:`propose` is asked again for the rejected slots, in at most :attr:`redraws` rounds.
     5. What is still open is filled by an exact uniform draw from the entities that make no known triple, and flagged as
        ``fallback``. Constraints do not bind this draw. If all entities are known completions, the other end is
-       replaced.
+       replaced. That is so for all negatives of a positive at that end, so a row that replaces one end stays so.
 
     So every row is full, and with an index no negative is a known triple. :attr:`counts` keeps the tally of each step.
 
@@ -143,14 +143,17 @@ class Corruptor(nn.Module, ABC):
         heads = self.sides.heads(flat[:, RELATION], n, generator)
         if isinstance(heads, int) and (heads in (0, n) or 2 * heads == n):
             queries, each = Queries.even(flat, heads, n), n if heads in (0, n) else heads
+        elif self.sides.one_end and not isinstance(heads, int):
+            queries, each = Queries.from_triples(flat, torch.where(heads == 0, TAIL, HEAD)), n
         else:
             queries, each = Queries.uneven(flat, heads, n), 1
         ids, fallback, side = self._fill(queries, each, generator)
         batch = positives.shape[:-1]
         same = heads if side is None and isinstance(heads, int) else None  # every row has that many heads, first
         if same is None:
-            side = queries.side.repeat_interleave(each) if side is None else side
-            side = side.to(torch.int8).view(*batch, n)
+            # a row at one end stays a view of one number
+            side = queries.side[:, None].to(torch.int8).expand(-1, each) if side is None else side.to(torch.int8)
+            side = side.reshape(*batch, n)
         else:
             side = _side_pattern(same, n, flat.device).clone().expand(*batch, n)
         self.counts["drawn"] += ids.numel()

@@ -11,19 +11,22 @@ from kgneg.core.validation import choose, validate_triples
 
 __all__ = ["SidePolicy"]
 
-_POLICIES = ("uniform", "bernoulli", "head", "tail", "alternate")
+_POLICIES = ("uniform", "single", "bernoulli", "head", "tail", "alternate")
 
 
 class SidePolicy(BufferModule):
     r"""Decide how many of the ``n`` negatives of a positive replace its head; the others replace its tail.
 
-    ``uniform``: each end half of the time. ``bernoulli``: the head with probability
+    ``uniform``: each end half of the time. ``single``: all negatives of a positive replace the same end, which a fair
+    coin decides for each positive on its own, whatever else is in the batch. ``bernoulli``: the head with probability
     :math:`\mathrm{tph} / (\mathrm{tph} + \mathrm{hpt})`, tails per head and heads per tail of the relation, so that the
     end with fewer true alternatives is replaced more often (Wang et al., TransH, AAAI 2014). ``head`` and ``tail``: one
     end only. ``alternate``: whole batches of head and of tail replacements in turn, as LEMON and RotatE train.
 
-    The number of heads is :math:`np` rounded up or down at random so that its mean is exactly :math:`np`: every
-    positive gets both ends as evenly as possible, which a coin per negative would not give.
+    With ``uniform`` and ``bernoulli`` the number of heads is :math:`np` rounded up or down at random so that its mean
+    is exactly :math:`np`: every positive gets both ends as evenly as possible, which a coin per negative would not
+    give. Losses that weigh the negatives of a positive against each other learn better from one end at a time, so
+    from ``single`` or ``alternate``.
 
     :param policy: the name of the policy
     :param triples: shape: ``(m, 3)``, needed for ``bernoulli``
@@ -68,7 +71,12 @@ class SidePolicy(BufferModule):
     @property
     def both(self) -> bool:
         """Whether a positive that cannot be corrupted at one end may be corrupted at the other."""
-        return self.policy in ("uniform", "bernoulli")
+        return self.policy in ("uniform", "single", "bernoulli")
+
+    @property
+    def one_end(self) -> bool:
+        """Whether all negatives of a positive replace the same end, which differs among the positives of a batch."""
+        return self.policy == "single"
 
     def heads(self, relation: LongTensor, n: int, generator: torch.Generator | None = None) -> int | LongTensor:
         """Return how many negatives of each positive replace the head.
@@ -76,8 +84,10 @@ class SidePolicy(BufferModule):
         :param relation: shape: ``(batch,)``, the relations of the positives
         :param n: the number of negatives per positive
         :param generator: the source of randomness
-        :returns: one number for all positives, or shape ``(batch,)``
+        :returns: one number for all positives, or shape ``(batch,)``; each 0 or ``n`` if :attr:`one_end`
         """
+        if self.one_end:
+            return self._coin(relation, generator) * n
         if self.policy == "alternate":
             heads = n if bool(self.heads_next) else 0
             self.heads_next = ~self.heads_next
@@ -87,7 +97,10 @@ class SidePolicy(BufferModule):
         if self.policy == "uniform" and n % 2 == 0:
             return n // 2
         if self.policy == "uniform":
-            coin = torch.randint(2, relation.shape, generator=generator, device=relation.device)
-            return n // 2 + coin
+            return n // 2 + self._coin(relation, generator)
         draw = torch.rand(relation.shape, generator=generator, device=relation.device, dtype=torch.float64)
         return (self.head_probability[relation] * n + draw).long()
+
+    @staticmethod
+    def _coin(relation: LongTensor, generator: torch.Generator | None) -> LongTensor:
+        return torch.randint(2, relation.shape, generator=generator, device=relation.device)

@@ -14,7 +14,7 @@ Everything here is about form; what is in a table or a figure is the business of
 from __future__ import annotations
 
 from kgneg.report.html import Figure, Report, Section, render_html
-from kgneg.report.plots import Series, dot_plot, line_plot
+from kgneg.report.plots import Series, dot_plot, line_plot, quantile_plot, scatter_plot
 from kgneg.report.tables import Table, render_text
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "Table",
     "dot_plot",
     "line_plot",
+    "quantile_plot",
     "render_html",
     "render_text",
+    "scatter_plot",
 ]

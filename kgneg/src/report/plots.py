@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Series", "colour", "dot_plot", "figure_to_svg", "house_figure", "line_plot", "marker"]
+__all__ = [
+    "Series",
+    "colour",
+    "dot_plot",
+    "figure_to_svg",
+    "house_figure",
+    "line_plot",
+    "marker",
+    "quantile_plot",
+    "scatter_plot",
+]
 
 #: Colours that stand out on white as well as on black, also for people who do not see all colours.
 _COLOURS = ("#2f7fc1", "#d9722e", "#2f9e78", "#b65fa8", "#a68a1f", "#cf4858", "#5f74c9", "#7a8691")
@@ -145,6 +155,82 @@ def dot_plot(name: str, series: Sequence[Series], *, x_label: str, from_zero: bo
             axes.set_xlim(0 if highest > 0 else -0.05, 1.06 * highest if highest > 0 else 1)
         else:
             axes.margins(x=0.08)
+        return figure_to_svg(figure, name)
+
+
+def quantile_plot(name: str, series: Sequence[Series], *, x_label: str, mark: float | None = None) -> str:
+    """Draw one row per series: a thin line, a thick line and a dot for distributions that are given by five quantiles.
+
+    :param name: a name that no other figure on the page has; letters, digits and hyphens
+    :param series: at least one, drawn from top to bottom, each with one sequence of five numbers in ascending order:
+        the ends of the thin line, those of the thick line within it, and in their middle the dot
+    :param x_label: what the numbers are, with their unit
+    :param mark: where to draw a vertical line
+    :returns: an ``<svg>`` element, the same text for the same input
+    :raises InvalidInputError: if there is no series, the name has other characters, or numbers are not five or do not
+        ascend
+
+    >>> quantile_plot("scores", [Series("basic", ((1, 2, 3, 4, 5),))], x_label="score")[:4]
+    '<svg'
+    """
+    _check(name, series)
+    for one in series:
+        if len(one.values) != 1 or len(one.values[0]) != 5 or list(one.values[0]) != sorted(one.values[0]):
+            raise InvalidInputError(f"series {one.name!r} needs five numbers in ascending order, got {one.values}")
+    with house_figure(0.75 + 0.42 * len(series)) as (figure, axes):
+        for position, one in enumerate(series):
+            lowest, low, middle, high, highest = one.values[0]
+            own = colour(position)
+            axes.plot([lowest, highest], [position, position], color=own, linewidth=1.4)
+            axes.plot([low, high], [position, position], color=own, linewidth=7, alpha=0.55, solid_capstyle="butt")
+            axes.plot([middle], [position], color=own, marker=marker(position), markersize=7, markeredgewidth=0)
+        if mark is not None:
+            axes.axvline(mark, color=_INK, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(series)), labels=[one.name for one in series])
+        axes.set_ylim(len(series) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_xlabel(x_label)
+        return figure_to_svg(figure, name)
+
+
+def scatter_plot(name: str, series: Sequence[Series], *, x_label: str, y_label: str) -> str:
+    """Draw dots on a plane, those of each series in a colour and a shape of their own; both axes begin at zero.
+
+    :param name: a name that no other figure on the page has; letters, digits and hyphens
+    :param series: at least one, each with two sequences: the numbers to the right, and those upwards
+    :param x_label: what the numbers to the right are, with their unit
+    :param y_label: what the numbers upwards are, with their unit
+    :returns: an ``<svg>`` element, the same text for the same input
+    :raises InvalidInputError: if there is no series, the name has other characters, or there are not two sequences
+
+    >>> scatter_plot("trade", [Series("basic", ((0.2,), (0.1,)))], x_label="share", y_label="share")[:4]
+    '<svg'
+    """
+    _check(name, series)
+    for one in series:
+        if len(one.values) != 2:
+            raise InvalidInputError(f"series {one.name!r} needs two sequences, got {len(one.values)}")
+    with house_figure(3.8) as (figure, axes):
+        for position, one in enumerate(series):
+            axes.plot(
+                *one.values,
+                linestyle="",
+                marker=marker(position),
+                markersize=9,
+                markeredgewidth=0,
+                clip_on=False,
+                color=colour(position),
+                alpha=0.85,
+                label=one.name,
+            )
+        for axis, limit in (("x", axes.set_xlim), ("y", axes.set_ylim)):
+            highest = max(number for one in series for number in one.values["xy".index(axis)])
+            limit(0, 1.08 * highest if highest > 0 else 1)
+        axes.grid()
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        figure.legend(loc="outside upper left", ncols=3)
         return figure_to_svg(figure, name)
 
 

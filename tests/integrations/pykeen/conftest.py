@@ -22,7 +22,7 @@ from kgneg.integrations.pykeen import (
     LemonNegativeSampler,
     ModelAwareNegativeSampler,
 )
-from kgneg.integrations.pykeen import base as pykeen_base
+from kgneg.integrations.pykeen import setup as pykeen_setup
 
 Make = Callable[..., KgnegNegativeSampler]
 
@@ -55,7 +55,7 @@ def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return a function that makes this process forget what was built."""
 
     def forget() -> None:
-        monkeypatch.setattr(pykeen_base, "_shared", pykeen_base.MemoryCache(size=16))
+        monkeypatch.setattr(pykeen_setup, "_shared", pykeen_setup.MemoryCache(size=32))
 
     forget()
     return forget

@@ -40,6 +40,7 @@ cases = {
     "kgneg-bernoulli": {},
     "typed": {},
     "lemon": lemon,
+    "sans": dict(walks=50),
     "mixture": dict(components="typed=1,lemon=1,uniform=2", components_kwargs=dict(lemon=lemon)),
     "given": dict(path="given.tsv"),
 }
@@ -91,7 +92,7 @@ def test_no_negative_is_known(
     done = python("-c", PROGRAM, name, PYSTOW_HOME=str(pystow_home(name)))
     assert done.returncode == 0, done.stderr
     reports = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(reports) == 6
+    assert len(reports) == 7
     for report in reports:
         assert report["known"] == 0, report
         assert report["shape"] == [8192, 20, 3]

@@ -181,7 +181,8 @@ def check_form(groups: Any, masks: Any, shape: tuple[int, ...], n: int, entities
 
 @every_sampler
 @pytest.mark.parametrize(
-    ("n", "sides"), [(1, "uniform"), (4, "uniform"), (5, "uniform"), (4, "bernoulli"), (3, "head"), (4, "alternate")]
+    ("n", "sides"),
+    [(1, "uniform"), (4, "uniform"), (5, "uniform"), (3, "single"), (4, "bernoulli"), (3, "head"), (4, "alternate")],
 )
 def test_groups_hold_the_negatives_of_sample(
     sampler: type[KgnegNegativeSampler], n: int, sides: str, nations: Nations, make: Make

@@ -22,7 +22,7 @@ HERE = [sampler for sampler in SAMPLERS if not issubclass(sampler, ModelAwareNeg
 every_sampler = pytest.mark.parametrize("sampler", HERE, ids=lambda sampler: sampler.display_name)
 PREFIX = "negative_sampler."
 
-SIDES = {"type": "categorical", "choices": ["head", "tail", "alternate"]}
+SIDES = {"type": "categorical", "choices": ["head", "tail", "alternate", "single"]}
 COMMON: dict[str, Mapping[str, Any]] = {
     "num_negs_per_pos": {"type": int, "low": 2, "high": 4},
     "filtered": {"type": "categorical", "choices": [True, False]},
@@ -50,6 +50,15 @@ RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
         "max_similarity": {"type": float, "low": 0.7, "high": 1.0},
         "typed": {"type": "categorical", "choices": [True, False]},
         "uniform_share": {"type": float, "low": 0.1, "high": 0.4},
+    },
+    "sans": COMMON
+    | {
+        "sides": SIDES,
+        "hops": {"type": int, "low": 1, "high": 4},
+        "walks": {"type": int, "low": 1, "high": 9},
+        "max_members": {"type": int, "low": 14**2, "high": 14**3},
+        "anchor": {"type": "categorical", "choices": ["kept", "replaced"]},
+        "uniform_share": {"type": float, "low": 0.1, "high": 1.0},
     },
     "mixture": COMMON
     | {"sides": SIDES, "components": {"type": "categorical", "choices": ["typed=1,uniform=2", "kgneg-uniform"]}},

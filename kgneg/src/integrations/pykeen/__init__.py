@@ -21,9 +21,11 @@ from kgneg.integrations.pykeen.filterer import ExactFilterer
 from kgneg.integrations.pykeen.given import GivenNegativeSampler
 from kgneg.integrations.pykeen.handle import ModelAwareNegativeSampler, ModelHandle
 from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
+from kgneg.integrations.pykeen.lemon_plus import LemonPlusNegativeSampler
 from kgneg.integrations.pykeen.mixture import MixtureNegativeSampler
 from kgneg.integrations.pykeen.nscaching import NSCachingNegativeSampler
 from kgneg.integrations.pykeen.registration import when_imported
+from kgneg.integrations.pykeen.sans import SansNegativeSampler
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegBernoulliNegativeSampler, KgnegUniformNegativeSampler
 
@@ -41,10 +43,12 @@ __all__ = [
     "KgnegTrainingLoop",
     "KgnegUniformNegativeSampler",
     "LemonNegativeSampler",
+    "LemonPlusNegativeSampler",
     "MixtureNegativeSampler",
     "ModelAwareNegativeSampler",
     "ModelHandle",
     "NSCachingNegativeSampler",
+    "SansNegativeSampler",
     "TypedNegativeSampler",
     "to_pykeen",
 ]
@@ -55,6 +59,8 @@ SAMPLERS: tuple[type[KgnegNegativeSampler], ...] = (
     KgnegBernoulliNegativeSampler,
     TypedNegativeSampler,
     LemonNegativeSampler,
+    LemonPlusNegativeSampler,
+    SansNegativeSampler,
     MixtureNegativeSampler,
     GivenNegativeSampler,
     DynamicNegativeSampler,
@@ -82,6 +88,7 @@ def _register_training() -> None:
 
 
 for _sampler in SAMPLERS:
-    negative_sampler_resolver.register(_sampler, raise_on_conflict=False)
+    # a name may be spelled unlike the class
+    negative_sampler_resolver.register(_sampler, synonyms={_sampler.display_name}, raise_on_conflict=False)
 filterer_resolver.register(ExactFilterer, raise_on_conflict=False)
 when_imported("pykeen.training", _register_training)

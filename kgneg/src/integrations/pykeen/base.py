@@ -14,16 +14,15 @@ from pykeen.sampling import NegativeSampler
 from pykeen.triples.instances import BatchedSLCWAInstances
 from torch.utils.data import get_worker_info
 
-from kgneg.core.cache import MemoryCache, content_key
 from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.modules import share
 from kgneg.core.negatives import Negatives
-from kgneg.core.sides import SidePolicy
-from kgneg.core.triples import TripleIndex
+from kgneg.core.plausibility import OperatingPoint, PlausibilityCeiling, validate_budget
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import validate_count
+from kgneg.integrations.pykeen.control import budgeted
 from kgneg.integrations.pykeen.grouped import Groups, Masks, group_by_side
+from kgneg.integrations.pykeen.setup import Setup
 
 __all__ = ["NUM_NEGS_RANGE", "KgnegNegativeSampler", "Setup"]
 
@@ -32,62 +31,8 @@ NUM_NEGS_RANGE: Mapping[str, Mapping[str, Any]] = {
     "num_negs_per_pos": {"type": int, "low": 1, "high": 100, "log": True}
 }
 
-#: Indices and pools of this process: PyKEEN constructs a sampler two or three times per run.
-_shared = MemoryCache(size=16)
 #: How many triples each worker gets when it is found out which it walks over.
 _SHARE = 64
-
-
-def _twin(value: Any) -> Any:
-    return share(value) if isinstance(value, torch.nn.Module) else value
-
-
-class Setup:
-    """The graph that a sampler is constructed for, and access to what was built for it before.
-
-    :param mapped_triples: shape: ``(m, 3)``, the training triples, with inverse triples when PyKEEN makes them
-    :param num_entities: the number of entities
-    :param num_relations: the number of relations, with inverse relations when PyKEEN makes them
-    """
-
-    def __init__(self, mapped_triples: LongTensor, num_entities: int, num_relations: int) -> None:
-        self.mapped_triples = mapped_triples
-        self.num_entities = num_entities
-        self.num_relations = num_relations
-        self.key = content_key(mapped_triples, num_entities, num_relations)
-
-    @property
-    def sizes(self) -> dict[str, Any]:
-        """The numbers of entities and relations, as keyword arguments."""
-        return {"num_entities": self.num_entities, "num_relations": self.num_relations}
-
-    def build(self, kind: str, key: Any, make: Any) -> Any:
-        """Return what ``make`` returns, made once per process for this graph; modules come as independent twins.
-
-        :param kind: what is built
-        :param key: what it depends on besides the graph; anything that JSON can spell
-        :param make: a function without arguments
-        :returns: the result
-        """
-        result = _shared.get((kind, self.key, content_key(key)), make)
-        if isinstance(result, tuple) and hasattr(result, "_make"):
-            return type(result)._make(_twin(part) for part in result)
-        return _twin(result)
-
-    def index(self) -> TripleIndex:
-        """Return the index of the training triples."""
-        index: TripleIndex = self.build(
-            "index", None, lambda: TripleIndex(self.mapped_triples, keys="auto", **self.sizes)
-        )
-        return index
-
-    def sides(self, policy: str) -> SidePolicy:
-        """Return a side policy for this graph.
-
-        :param policy: the name of the policy
-        :returns: the policy
-        """
-        return SidePolicy(policy, triples=self.mapped_triples, num_relations=self.num_relations)
 
 
 class KgnegNegativeSampler(NegativeSampler, ABC):
@@ -109,6 +54,8 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
     :param filtered: whether known triples are excluded, exactly
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, as
+        :func:`~kgneg.core.plausibility.find_operating_point` estimates with hidden triples; ``None``: any number
     :param seed: the seed of the private generator
     """
 
@@ -135,7 +82,10 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         filterer_kwargs: Mapping[str, Any] | None,
         seed: int | None,
         options: Mapping[str, Any],
+        fn_budget: float | None = None,
     ) -> None:
+        if fn_budget is not None:
+            fn_budget = validate_budget(fn_budget)
         if num_negs_per_pos is not None:
             num_negs_per_pos = validate_count("num_negs_per_pos", num_negs_per_pos)
         if not isinstance(filtered, bool):
@@ -150,8 +100,36 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         )
         setup = Setup(mapped_triples, self.num_entities, self.num_relations)
         common = {**setup.sizes, "index": setup.index() if filtered else None, "seed": seed}
-        self.corruptor = self.make_corruptor(setup, common, **options)
+        #: where the sampler operates, if it has a budget of false negatives
+        self.operating_point: OperatingPoint | None = None
+        if fn_budget is None:
+            self.corruptor = self.make_corruptor(setup, common, **options)
+        else:
+            self.corruptor, self.operating_point = budgeted(type(self), options, setup, common, fn_budget)
         self._trusted = False
+
+    @classmethod
+    def settled(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the options as they are once the negatives do not get harder any more.
+
+        :param options: the adapter's own options
+        :returns: the options that a budget of false negatives is tested with
+        """
+        return options
+
+    @classmethod
+    def make_controlled(
+        cls, setup: Setup, common: dict[str, Any], ceiling: PlausibilityCeiling, **options: Any
+    ) -> Corruptor:
+        """Build the corruptor under a ceiling of plausibility.
+
+        :param setup: the graph
+        :param common: the arguments of every corruptor
+        :param ceiling: a rule that candidates have to obey
+        :param options: the adapter's own options
+        :returns: the corruptor
+        """
+        return cls.make_corruptor(setup, {**common, "constraints": (ceiling,)}, **options)
 
     @classmethod
     @abstractmethod

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
-from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.handle import ModelAwareNegativeSampler
+from kgneg.integrations.pykeen.setup import Setup
 from kgneg.samplers import DynamicCorruptor
 
 __all__ = ["DynamicNegativeSampler"]
@@ -36,6 +37,8 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     :param pool_from: the sampler that the candidates come from, or a mixture of some, written as the ``components`` of
         the ``mixture`` sampler: ``"typed"``, or ``"typed=0.5,kgneg-uniform=0.5"``; ``None`` draws uniformly
     :param pool_from_kwargs: arguments of these samplers by name, for example ``{"lemon": {"encoder": "lexical"}}``
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
+        least 1; ``None``: any number
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -44,7 +47,7 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
         **DynamicCorruptor.hpo_default,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
     def __init__(
@@ -65,6 +68,7 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
         share: float = 1.0,
         pool_from: str | Mapping[str, float] | None = None,
         pool_from_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+        fn_budget: float | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -75,6 +79,7 @@ class DynamicNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
             filtered=filtered,
             filterer=filterer,
             filterer_kwargs=filterer_kwargs,
+            fn_budget=fn_budget,
             seed=seed,
             options={
                 "sides": sides,

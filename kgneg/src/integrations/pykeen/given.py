@@ -13,8 +13,9 @@ from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
 from kgneg.core.validation import choose
-from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.factories import Labels, find_labels
+from kgneg.integrations.pykeen.setup import Setup
 from kgneg.samplers import GivenCorruptor
 
 __all__ = ["GivenNegativeSampler"]
@@ -38,6 +39,8 @@ class GivenNegativeSampler(KgnegNegativeSampler):
     :param path: a TSV or Parquet file with a head, a relation and a tail label per row
     :param unknown: ``"error"``, or ``"skip"`` to leave out rows with labels that the graph does not have
     :param sides: which end to replace; see ``kgneg-uniform``
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
+        least 1; ``None``: any number
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -45,7 +48,7 @@ class GivenNegativeSampler(KgnegNegativeSampler):
     citation: ClassVar[str] = GivenCorruptor.citation
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
     def __init__(
@@ -61,6 +64,7 @@ class GivenNegativeSampler(KgnegNegativeSampler):
         filterer_kwargs: Mapping[str, Any] | None = None,
         unknown: str = "error",
         sides: str = "uniform",
+        fn_budget: float | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -71,6 +75,7 @@ class GivenNegativeSampler(KgnegNegativeSampler):
             filtered=filtered,
             filterer=filterer,
             filterer_kwargs=filterer_kwargs,
+            fn_budget=fn_budget,
             seed=seed,
             options={"path": path, "unknown": unknown, "sides": sides},
         )

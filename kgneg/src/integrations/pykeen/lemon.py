@@ -13,8 +13,9 @@ from kgneg.core.encode import encode_texts
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_share
-from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.factories import find_labels
+from kgneg.integrations.pykeen.setup import Setup
 from kgneg.integrations.pykeen.texts import entity_texts, read_vectors
 from kgneg.integrations.pykeen.typed import type_pools
 from kgneg.samplers import (
@@ -26,7 +27,7 @@ from kgneg.samplers import (
     build_lemon_pools,
 )
 
-__all__ = ["LemonNegativeSampler"]
+__all__ = ["LemonNegativeSampler", "entity_vectors", "lemon_pools"]
 
 _PAPER_SIDES = "alternate"
 
@@ -63,6 +64,8 @@ class LemonNegativeSampler(KgnegNegativeSampler):
     :param typed: whether candidates must fit the observed domain or range of the relation
     :param uniform_share: the share of negatives that is drawn uniformly instead, in ``[0, 1]``
     :param sides: which end to replace; see ``kgneg-uniform``
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
+        least 1; ``None``: any number
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -77,7 +80,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
         "n_nearest": {"type": int, "low": 1, "high": 5},
         "typed": {"type": bool},
         "uniform_share": {"type": float, "low": 0.0, "high": 0.9},
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
     def __init__(
@@ -106,6 +109,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
         typed: bool = False,
         uniform_share: float = 0.0,
         sides: str | None = None,
+        fn_budget: float | None = None,
         seed: int | None = None,
     ) -> None:
         pools = {
@@ -128,6 +132,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
             filtered=filtered,
             filterer=filterer,
             filterer_kwargs=filterer_kwargs,
+            fn_budget=fn_budget,
             seed=seed,
             options={
                 "settings": _settings(mode, pools),
@@ -164,7 +169,7 @@ class LemonNegativeSampler(KgnegNegativeSampler):
         policy = setup.sides(sides)
         if uniform_share == 1:
             return UniformCorruptor(sides=policy, **common)
-        built = _pools(setup, entity_vectors(setup, **source), settings)
+        built = lemon_pools(setup, entity_vectors(setup, **source), settings)
         types = type_pools(setup, None, 0.0) if typed else None
         lemon = LemonCorruptor(built, settings, types=types, sides=policy, **common)
         if not uniform_share:
@@ -206,8 +211,14 @@ def entity_vectors(setup: Setup, texts: Any, missing_text: str, encoder: Any, ve
     return setup.build("vectors", [words, encoder], lambda: encode_texts(words, encoder))  # type: ignore[no-any-return]
 
 
-def _pools(setup: Setup, vectors: FloatTensor, settings: LemonSettings) -> LemonPools:
-    """Return pools from memory, from disk, or newly built, in this order."""
+def lemon_pools(setup: Setup, vectors: FloatTensor, settings: LemonSettings) -> LemonPools:
+    """Return pools from memory, from disk, or newly built, in this order.
+
+    :param setup: the graph
+    :param vectors: shape: ``(num_entities, d)``
+    :param settings: what the pools are made of
+    :returns: the pools
+    """
     key = content_key(vectors, settings.to_dict())
 
     def build() -> dict[str, Any]:

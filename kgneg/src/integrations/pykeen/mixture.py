@@ -10,9 +10,10 @@ from class_resolver import normalize_string
 from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
-from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.given import GivenNegativeSampler
 from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
+from kgneg.integrations.pykeen.setup import Setup
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegUniformNegativeSampler
 from kgneg.samplers import MixtureCorruptor
@@ -39,6 +40,8 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
         Components are kgneg-uniform, typed, lemon and given.
     :param components_kwargs: arguments of the components by name, for example ``{"lemon": {"encoder": "lexical"}}``
     :param sides: which end to replace; see ``kgneg-uniform``
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
+        least 1; ``None``: any number
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -50,7 +53,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
             "type": "categorical",
             "choices": [f"typed={share},kgneg-uniform={1 - share}" for share in (0.25, 0.5, 0.75)],
         },
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
     def __init__(
@@ -66,6 +69,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
         components: str | Mapping[str, float] = "typed=0.5,kgneg-uniform=0.5",
         components_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
         sides: str = "uniform",
+        fn_budget: float | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -76,6 +80,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
             filtered=filtered,
             filterer=filterer,
             filterer_kwargs=filterer_kwargs,
+            fn_budget=fn_budget,
             seed=seed,
             options={"components": components, "components_kwargs": components_kwargs, "sides": sides},
         )

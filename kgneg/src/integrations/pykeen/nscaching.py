@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from kgneg.core.corruption import Corruptor
 from kgneg.core.typing import LongTensor
-from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.handle import ModelAwareNegativeSampler
+from kgneg.integrations.pykeen.setup import Setup
 from kgneg.samplers import NSCachingCorruptor
 
 __all__ = ["NSCachingNegativeSampler"]
@@ -35,6 +36,8 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     :param ceiling: candidates are left out whose score exceeds that of the positive by more; ``None``: none
     :param share: the share of the negatives that the method gives; the others are uniform
     :param max_bytes: refuse to make caches that take more memory
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
+        least 1; ``None``: any number
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -43,7 +46,7 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
         **NSCachingCorruptor.hpo_default,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
     def __init__(
@@ -65,6 +68,7 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
         ceiling: float | None = None,
         share: float = 1.0,
         max_bytes: int = 1 << 31,
+        fn_budget: float | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -75,6 +79,7 @@ class NSCachingNegativeSampler(KgnegNegativeSampler, ModelAwareNegativeSampler):
             filtered=filtered,
             filterer=filterer,
             filterer_kwargs=filterer_kwargs,
+            fn_budget=fn_budget,
             seed=seed,
             options={
                 "sides": sides,

@@ -13,8 +13,9 @@ from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import validate_share
-from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.factories import find_labels
+from kgneg.integrations.pykeen.setup import Setup
 from kgneg.samplers import TypedCorruptor, pools_from_types
 
 __all__ = ["TypedNegativeSampler", "type_pools"]
@@ -76,11 +77,14 @@ class TypedNegativeSampler(KgnegNegativeSampler):
     :param filtered: whether known triples are excluded, exactly
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
-    :param sides: which end to replace: ``"uniform"`` (both, as evenly as possible for every positive), ``"bernoulli"``,
-        ``"head"``, ``"tail"`` or ``"alternate"`` (in turn, batch by batch)
+    :param sides: which end to replace: ``"uniform"`` (both, as evenly as possible for every positive), ``"single"``
+        (for each positive the same end, at random), ``"bernoulli"``, ``"head"``, ``"tail"`` or ``"alternate"`` (in
+        turn, batch by batch)
     :param types: ``None`` for the domain and range observed in the training triples; or a table of entity and type
         labels (TSV), a graph with types (folder, RDF file), or ``"graph"`` for the types that came with a kgneg dataset
     :param support: with types: the share of the entities at an end that must have a type for it to be admitted there
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
+        least 1; ``None``: any number
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -88,7 +92,7 @@ class TypedNegativeSampler(KgnegNegativeSampler):
     citation: ClassVar[str] = TypedCorruptor.citation
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
     def __init__(
@@ -104,6 +108,7 @@ class TypedNegativeSampler(KgnegNegativeSampler):
         sides: str = "uniform",
         types: str | None = None,
         support: float = 0.05,
+        fn_budget: float | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -114,6 +119,7 @@ class TypedNegativeSampler(KgnegNegativeSampler):
             filtered=filtered,
             filterer=filterer,
             filterer_kwargs=filterer_kwargs,
+            fn_budget=fn_budget,
             seed=seed,
             options={"sides": sides, "types": types, "support": support},
         )

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from kgneg.core.corruption import Corruptor
 from kgneg.core.typing import LongTensor
-from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler, Setup
+from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
+from kgneg.integrations.pykeen.setup import Setup
 from kgneg.samplers import UniformCorruptor
 
 __all__ = ["KgnegBernoulliNegativeSampler", "KgnegUniformNegativeSampler"]
@@ -23,8 +24,9 @@ class KgnegUniformNegativeSampler(KgnegNegativeSampler):
     :param filtered: whether known triples are excluded, exactly
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
-    :param sides: which end to replace: ``"uniform"`` (both, as evenly as possible for every positive), ``"bernoulli"``,
-        ``"head"``, ``"tail"`` or ``"alternate"`` (in turn, batch by batch)
+    :param sides: which end to replace: ``"uniform"`` (both, as evenly as possible for every positive), ``"single"``
+        (for each positive the same end, at random), ``"bernoulli"``, ``"head"``, ``"tail"`` or ``"alternate"`` (in
+        turn, batch by batch)
     :param seed: the seed of the private generator; ``None`` takes torch's initial seed
     """
 
@@ -32,7 +34,7 @@ class KgnegUniformNegativeSampler(KgnegNegativeSampler):
     citation: ClassVar[str] = UniformCorruptor.citation
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **NUM_NEGS_RANGE,
-        "sides": {"type": "categorical", "choices": ["uniform", "bernoulli", "alternate"]},
+        "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
     def __init__(

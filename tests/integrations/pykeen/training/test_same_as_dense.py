@@ -162,6 +162,7 @@ def test_regularizers(trainer: Any, thin: CoreTriplesFactory, model: str, name: 
         {"sampler_kwargs": {"corruption_scheme": ("tail",)}},
         {"sampler_kwargs": {"corruption_scheme": ("tail", "head")}},
         {"sampler": "kgneg-uniform", "sampler_kwargs": {"num_negs_per_pos": 5}},
+        {"sampler": "kgneg-uniform", "sampler_kwargs": {"num_negs_per_pos": 5, "sides": "single"}},
         {"sampler": "kgneg-bernoulli", "sampler_kwargs": {"num_negs_per_pos": 1}},
         {"sub_batch_size": 4},
         {"sub_batch_size": 3},

@@ -40,6 +40,7 @@ def make(factory: CoreTriplesFactory, name: str, **options: Any) -> NegativeSamp
     [
         ("kgneg-uniform", {}),
         ("kgneg-uniform", {"filtered": False}),
+        ("kgneg-uniform", {"sides": "single"}),
         ("kgneg-uniform", {"sides": "head"}),
         ("kgneg-uniform", {"sides": "tail"}),
         ("mixture", {}),
@@ -179,9 +180,9 @@ def head_rows(batch: TrainingBatch) -> int:
 
 
 def test_an_odd_chunk_falls_on_either_side(nations: Nations) -> None:
-    for name in ("kgneg-uniform", "basic"):
+    for name, options in (("kgneg-uniform", {}), ("kgneg-uniform", {"sides": "single"}), ("basic", {})):
         torch.manual_seed(0)
-        sampler = make(nations.training, name, num_negs_per_pos=3)
+        sampler = make(nations.training, name, num_negs_per_pos=3, **options)
         found = [head_rows(draw_shared_batch(sampler, nations.training.mapped_triples[:12], 4)) for _ in range(40)]
         assert set(found) == {4, 8}
         assert 8 < found.count(4) < 32

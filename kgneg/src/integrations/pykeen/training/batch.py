@@ -128,6 +128,9 @@ class Sided:
         """
         if negatives.heads is not None:
             return cls(negatives.entity.long(), negatives.heads)
+        if negatives.side.stride(-1) == 0:  # one end in each row
+            at_head = negatives.side[:, 0] == HEAD
+            return cls(negatives.entity.long(), at_head * negatives.n)
         return cls.from_sides(negatives.entity.long(), negatives.side == HEAD)
 
     @classmethod

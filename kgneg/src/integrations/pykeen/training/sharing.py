@@ -39,10 +39,10 @@ def draw_shared_batch(
 ) -> TrainingBatch:
     """Draw one pool of negatives for each chunk of positives.
 
-    A pool replaces one end: heads in the first half of the chunks, tails in the others, or what the side policy of the
-    sampler says. Each entity of a pool is drawn as a negative for one positive of the chunk. For the others of the
-    chunk it is masked where it is the entity that it replaces or, with a sampler that excludes known triples, where it
-    makes one.
+    A pool replaces one end: heads in the first half of the chunks, tails in the others (side policies ``uniform`` and
+    ``single``), or what the side policy of the sampler says. Each entity of a pool is drawn as a negative for one
+    positive of the chunk. For the others of the chunk it is masked where it is the entity that it replaces or, with a
+    sampler that excludes known triples, where it makes one.
 
     :param sampler: the sampler; its ``num_negs_per_pos`` is the size of a pool
     :param positives: shape: ``(b, 3)``, ids that are known to be in range
@@ -84,7 +84,7 @@ def _head_chunks(sampler: NegativeSampler, chunks: int, device: torch.device) ->
     generator = None
     if isinstance(sampler, KgnegNegativeSampler):
         sides, generator = sampler.corruptor.sides, sampler.corruptor.generators.get(device)
-        if sides.policy != "uniform":
+        if sides.policy not in ("uniform", "single"):
             return int(sides.heads(torch.empty(0, dtype=torch.int64), chunks))
     coin = int(torch.randint(2, (), generator=generator, device=device)) if chunks % 2 else 0
     return chunks // 2 + coin
