@@ -94,7 +94,7 @@ def tables(results: Mapping[str, Found]) -> list[str]:
     for dataset, result in in_order(results):
         found += [f"### {title(dataset)}", conditions(result)]
         for model, one in result["models"].items():
-            found.append(table(f"{title(dataset)}, {MODELS[model]}", one))
+            found.append(table(f"{title(dataset)}, {MODELS[model]}", one, result["hardness"]))
     return found
 
 
@@ -111,6 +111,8 @@ def conditions(result: Found) -> str:
         "Mean and standard deviation over seeds.",
         "Held-out: validation and test triples among 10,000 negatives, and how many times as many as among those of "
         f"`basic` ({number(result['uniform_held_out_per_10000'], 1)}).",
+        "Hard: share of the other negatives that a lightly trained DistMult finds as plausible as a training triple "
+        "(`kgneg audit`), without rows that look at the model in training.",
     ]
     if result["accuracy_without_model"] is not None:
         parts.append(
@@ -127,19 +129,21 @@ def spelled(sampler: Found) -> str:
     return f"{sampler['name']}: {options}"
 
 
-def table(name: str, model: Found) -> str:
+def table(name: str, model: Found, hardness: Mapping[str, float | None]) -> str:
     rows, baseline = model["rows"], model["baseline"]
     hard = any("accuracy" in row for row in rows.values())
     header = ["row", "tuned", "MRR", "Hits@1", "Hits@10"]
     header += ["hard-negative accuracy"] if hard else []
-    header += ["held-out true per 10,000", "MRR against baseline [95 %]", "p", "p, Holm", "p over seeds"]
+    header += ["held-out true per 10,000", "hard, %", "MRR against baseline [95 %]", "p", "p, Holm", "p over seeds"]
     header += ["accuracy against baseline [95 %]", "p"] if hard else []
     lines = [header, ["---"] * len(header)]
     for row, one in rows.items():
         cells = [f"{row} (baseline)" if row == baseline else row, tuned(one["tuning"])]
         cells += [mean(one[metric]) for metric in ("mrr", "hits_at_1", "hits_at_10")]
         cells += [mean(one.get("accuracy"))] if hard else []
-        cells += [false_negatives(one.get("negatives")), *against(one["mrr"], ("p", "p_holm", "p_seeds"))]
+        hard_share = hardness.get(row)
+        cells += [false_negatives(one.get("negatives")), "" if hard_share is None else f"{100 * hard_share:.1f}"]
+        cells += [*against(one["mrr"], ("p", "p_holm", "p_seeds"))]
         cells += against(one.get("accuracy", {}), ("p",)) if hard else []
         lines.append(cells)
     return f"**{name}**, loss {model['loss']}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)

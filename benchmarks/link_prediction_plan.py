@@ -48,7 +48,6 @@ ROWS = {
     "lemon+": "lemon+:sides={sides}",
 }
 _FOLDERS = {"codexsmall": "codex-s", "wn18rr": "wn18rr", "fb15k237": "fb15k-237"}
-_LR = {"type": "float", "low": 0.0003, "high": 0.03, "log": True}
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,14 @@ class Model:
     start: Mapping[str, Any]
 
 
-_INFONCE = {"infonce.log_adversarial_temperature": {"type": "float", "low": -4.0, "high": 0.0}, "lr": _LR}
+_INFONCE = {
+    "infonce.log_adversarial_temperature": {"type": "float", "low": -4.0, "high": 0.0},
+    "lr": {"type": "float", "low": 0.0005, "high": 0.01, "log": True},
+}
 _NSSA = {
-    "nssa.margin": {"type": "float", "low": 3.0, "high": 15.0},
+    "nssa.margin": {"type": "float", "low": 1.0, "high": 12.0},
     "nssa.adversarial_temperature": {"type": "float", "low": 0.25, "high": 2.0, "log": True},
-    "lr": _LR,
+    "lr": {"type": "float", "low": 0.001, "high": 0.02, "log": True},
 }
 #: with PyKEEN's own start, of large numbers, DistMult and ComplEx learn next to nothing in so few epochs
 _START = {"entity_initializer": "xavier_uniform", "relation_initializer": "xavier_uniform"}

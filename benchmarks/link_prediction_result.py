@@ -40,6 +40,7 @@ def collect(
         uniform = count_true(
             SamplerChoice("basic"), data, negatives=budget.negatives, at_least=budget.checked, seed=budget.seed
         )
+    hardness = hardness_of([row for row in dict.fromkeys(row for _, row in cells) if row != ALL], data, budget)
     models = {}
     for model in dict.fromkeys(model for model, _ in cells):
         rows = {row: cell for (one, row), cell in cells.items() if one == model}
@@ -50,6 +51,7 @@ def collect(
         "budget": {**budget.to_dict(), "resamples": resamples, "few": FEW},
         "uniform_held_out_per_10000": uniform["held_out_per_10000"],
         "accuracy_without_model": None if hard is None else majority(hard["valid"], hard["test"]),
+        "hardness": hardness,
         "samplers": {row: spelled(row, budget) for row in dict.fromkeys(row for _, row in cells) if row != ALL},
         "versions": versions(),
         "models": models,
@@ -62,6 +64,28 @@ def collect(
 def spelled(row: str, budget: Budget) -> dict[str, Any]:
     choice = choice_of(row, budget)
     return {"name": choice.name, "options": dict(choice.options)}
+
+
+def hardness_of(rows: Sequence[str], data: CompareData, budget: Budget) -> dict[str, float | None]:
+    """Return the share of negatives that a lightly trained model finds plausible, known and held-out triples apart.
+
+    Rows that look at the model are left out: they have none to look at before training.
+    """
+    from kgneg.audit import AuditSettings, audit
+
+    choices = tuple((row, choice) for row in rows if not (choice := choice_of(row, budget)).needs_model)
+    if not choices:
+        return {}
+    settings = AuditSettings(
+        dataset=data.name,
+        samplers=choices,
+        negatives=budget.negatives,
+        draws=budget.checked,
+        seed=budget.seed,
+        examples=0,
+    )
+    found = audit(settings, data=data, progress=False)
+    return {row: found.sampler(row)["hardness"]["hard"]["share"] for row, _ in choices}
 
 
 def of_model(

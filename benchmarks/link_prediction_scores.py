@@ -87,7 +87,7 @@ def reciprocal_ranks(model: Any, triples: Tensor, known: Tensor, batch: int = 25
 def all_ranges() -> dict[str, Any]:
     """Return what is tuned of the training against all entities."""
     return {
-        "lr": {"type": "float", "low": 0.0003, "high": 0.03, "log": True},
+        "lr": {"type": "float", "low": 0.0005, "high": 0.02, "log": True},
         "scale": {"type": "float", "low": 1.0, "high": 20.0, "log": True},
         "batch_size": {"type": "categorical", "choices": [64, 128, 256]},
     }

@@ -99,6 +99,8 @@ def test_results_compare_rows_with_the_tuned_baseline(cells: dict[str, Any], roo
     assert one["rows"]["typed"]["negatives"]["known"] == 0
     assert one["rows"]["basic"]["negatives"]["known"] > 0
     assert "negatives" not in one["rows"][ALL]
+    assert set(result["hardness"]) == {"basic", "typed"}  # nscaching looks at the model
+    assert 0 < result["hardness"]["basic"] < 1
     text = json.dumps(result)
     assert str(root) not in text
     assert "seconds" not in text

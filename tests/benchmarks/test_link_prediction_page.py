@@ -44,6 +44,7 @@ def results() -> dict[str, Any]:
             "versions": {"torch": "2", "pykeen": "1"},
             "uniform_held_out_per_10000": 40.0,
             "accuracy_without_model": None,
+            "hardness": {"basic": 0.09, "typed": 0.4, "sans": None},
             "samplers": {"typed": {"name": "typed", "options": {"sides": "single"}}},
             "order": {"models": ["transe"], "rows": list(rows)},
             "models": {"transe": {"baseline": "basic", "loss": "nssa", "rows": dict(sorted(rows.items()))}},
@@ -88,7 +89,7 @@ def test_tables_have_all_rows_in_the_order_of_the_plan(results: dict[str, Any]) 
     ]
     assert len({line.count("|") for line in lines}) == 1
     assert "lr 0.01*, margin 9" in lines[2]
-    assert "240.0 (6.0x)" in lines[3]
+    assert "240.0 (6.0x) | 40.0 |" in lines[3]
     assert "| +0.0500 [+0.0400, +0.0600] | < .001 |" in lines[3]
 
 

@@ -37,7 +37,7 @@ def test_output(tmp_path: Path) -> None:
 
 def test_the_same_in_every_process(tmp_path: Path) -> None:
     for name, home in (("one", "kept"), ("two", "fresh")):
-        arguments = ("--dataset", "nations", "--sampler", "pseudotyped", "--sampler", "dynamic", *SMALL)
+        arguments = ("--dataset", "nations", "--sampler", "pseudotyped", "--sampler", "dynamic", "--draws", "2000")
         command = [sys.executable, "-P", "-m", "kgneg.cli", "audit", *arguments, "--out", name, "--quiet"]
         environment = os.environ | {"KGNEG_HOME": str(tmp_path / home), "PYTHONHASHSEED": str(len(name))}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

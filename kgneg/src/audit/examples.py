@@ -24,6 +24,7 @@ class Worst:
 
     :param number: how many
 
+    >>> import torch
     >>> worst = Worst(1)
     >>> worst.add(torch.tensor([[0, 0, 1], [0, 0, 2]]), torch.tensor([[0, 0, 3], [0, 0, 3]]), torch.tensor([1.0, 2.0]))
     >>> worst.best()[0].triple

@@ -29,7 +29,10 @@ logger = logging.getLogger(__name__)
 MakeCorruptor = Callable[[Planted, PlausibilityCeiling], Corruptor]
 
 #: Shares of the proposals that are let through, from all to hardly any.
-_QUANTILES = (1.0, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.91, 0.88, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+_QUANTILES = (
+    *(1.0, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.96, 0.95, 0.94, 0.92, 0.9),
+    *(0.87, 0.84, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
+)
 _PER_POSITIVE, _POSITIVES, _BATCH = 16, 12_000, 2048
 _PURPOSE = 0x627564676574
 

@@ -1,4 +1,4 @@
-"""kgneg's samplers, filterer and datasets in PyKEEN.
+"""kgneg's samplers, filterer, loss weighter and datasets in PyKEEN.
 
 Nothing has to be imported: PyKEEN loads this package by itself (``from pykeen.pipeline import pipeline`` is enough),
 after which ``negative_sampler="lemon"`` works in ``pipeline``, ``hpo_pipeline``, experiment files and training loops.
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pykeen.sampling import negative_sampler_resolver
 from pykeen.sampling.filtering import filterer_resolver
+from pykeen.triples.weights import loss_weighter_resolver
 
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
+from kgneg.integrations.pykeen.confidence import ConfidenceWeighter
 from kgneg.integrations.pykeen.datasets import KgnegDataset, to_pykeen
 from kgneg.integrations.pykeen.dynamic import DynamicNegativeSampler
 from kgneg.integrations.pykeen.filterer import ExactFilterer
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SAMPLERS",
+    "ConfidenceWeighter",
     "DynamicNegativeSampler",
     "ExactFilterer",
     "GivenNegativeSampler",
@@ -91,4 +94,5 @@ for _sampler in SAMPLERS:
     # a name may be spelled unlike the class
     negative_sampler_resolver.register(_sampler, synonyms={_sampler.display_name}, raise_on_conflict=False)
 filterer_resolver.register(ExactFilterer, raise_on_conflict=False)
+loss_weighter_resolver.register(ConfidenceWeighter, synonyms={"confidence"}, raise_on_conflict=False)
 when_imported("pykeen.training", _register_training)

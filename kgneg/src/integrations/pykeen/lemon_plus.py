@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.plausibility import PlausibilityCeiling
+from kgneg.core.plausibility import PlausibilityCeiling, validate_budget
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import validate_share
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
@@ -20,6 +20,9 @@ from kgneg.samplers import LemonCorruptor, LemonPlusCorruptor, LemonSettings, Mi
 from kgneg.samplers.screening import validate_finite
 
 __all__ = ["LemonPlusNegativeSampler"]
+
+#: The share of uniform negatives at a budget of 1, and the budget whose options are taken where there is none.
+_UNIFORM, _NO_BUDGET = 0.8, 2.0
 
 
 class LemonPlusNegativeSampler(KgnegNegativeSampler):
@@ -37,9 +40,11 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
     :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
-        least 1; ``None`` sets no ceiling
-    :param uniform_share: the share of negatives that is drawn uniformly, in ``[0, 1)``
-    :param best_of: of how many candidates the most plausible one is taken
+        least 1: the higher, the harder are the negatives, and the more of them; ``None`` sets no ceiling
+    :param uniform_share: the share of negatives that is drawn uniformly, in ``[0, 1)``; ``None`` takes 0.8 divided by
+        the budget, and 0.4 without one
+    :param best_of: of how many candidates the most plausible one is taken; ``None`` takes one for a budget of 1, two
+        for 1.5, and so on, and three without one
     :param n_clusters: into how many clusters texts are divided
     :param n_nearest: how many clusters nearest to the replaced entity candidates come from
     :param curriculum: after how many epochs; before, pools narrow down from the whole domain or range
@@ -58,7 +63,7 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
         **NUM_NEGS_RANGE,
         "fn_budget": {"type": float, "low": 1.0, "high": 3.0},
         "uniform_share": {"type": float, "low": 0.4, "high": 0.95},
-        "best_of": {"type": int, "low": 1, "high": 8, "log": True},
+        "best_of": {"type": int, "low": 1, "high": 4},
         "sides": {"type": "categorical", "choices": ["uniform", "single", "bernoulli", "alternate"]},
     }
 
@@ -72,9 +77,9 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
         filtered: bool = True,
         filterer: Any = None,
         filterer_kwargs: Mapping[str, Any] | None = None,
-        fn_budget: float | None = 1.5,
-        uniform_share: float = 0.7,
-        best_of: int = 4,
+        fn_budget: float | None = 1.0,
+        uniform_share: float | None = None,
+        best_of: int | None = None,
         n_clusters: int = 15,
         n_nearest: int = 5,
         curriculum: float = 0.0,
@@ -85,6 +90,11 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
         sides: str = "single",
         seed: int | None = None,
     ) -> None:
+        hardness = _NO_BUDGET if fn_budget is None else validate_budget(fn_budget)
+        if uniform_share is None:
+            uniform_share = _UNIFORM / hardness
+        if best_of is None:
+            best_of = round(2 * hardness) - 1
         if validate_share("uniform_share", uniform_share) == 1:
             raise InvalidInputError("uniform_share=1 leaves nothing to lemon+: take kgneg-uniform")
         super().__init__(

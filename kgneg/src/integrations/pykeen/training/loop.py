@@ -14,7 +14,6 @@ from pykeen.models import Model
 from pykeen.sampling import NegativeSampler
 from pykeen.training.training_loop import NonFiniteLossError
 from pykeen.triples import CoreTriplesFactory
-from pykeen.triples.weights import loss_weighter_resolver
 from pykeen.typing import FloatTensor, InductiveMode
 
 from kgneg.core.distributed import (
@@ -28,6 +27,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.exchange import exchange_gradients
 from kgneg.core.rowwise import RowAdam
 from kgneg.core.validation import validate_count
+from kgneg.integrations.pykeen.confidence import make_weighter
 from kgneg.integrations.pykeen.training.batch import TrainingBatch
 from kgneg.integrations.pykeen.training.choice import agrees, check_scoring, grouping_problem, report_once
 from kgneg.integrations.pykeen.training.clipping import Clipping, adapt_callbacks
@@ -160,6 +160,9 @@ class KgnegTrainingLoop(SampledTrainingLoop):
         num_workers: int = 0,
         **kwargs: Any,
     ) -> Any:
+        triples, num_relations = training_triples(triples_factory, self.model)
+        sizes = triples_factory.num_entities, num_relations
+        weighter = make_weighter(self.loss_weighter, self.loss_weighter_kwargs, triples, *sizes)
         if sampler is not None:
             if self.shared is not None:
                 raise InvalidInputError(
@@ -170,21 +173,24 @@ class KgnegTrainingLoop(SampledTrainingLoop):
                     f"sampler={sampler!r} draws subgraphs, which {world_size()} processes cannot part: "
                     "leave it out, or start one process"
                 )
-            loader = super()._create_training_data_loader(
-                triples_factory,
-                sampler=sampler,
-                batch_size=batch_size,
-                drop_last=drop_last,
-                num_workers=num_workers,
-                **kwargs,
-            )
+            given = self.loss_weighter, self.loss_weighter_kwargs
+            self.loss_weighter, self.loss_weighter_kwargs = weighter, None
+            try:
+                loader = super()._create_training_data_loader(
+                    triples_factory,
+                    sampler=sampler,
+                    batch_size=batch_size,
+                    drop_last=drop_last,
+                    num_workers=num_workers,
+                    **kwargs,
+                )
+            finally:
+                self.loss_weighter, self.loss_weighter_kwargs = given
             dataset: Any = loader.dataset
             self._adopt(dataset.negative_sampler)
             return loader
-        triples, num_relations = training_triples(triples_factory, self.model)
-        negative_sampler = self._make_sampler(triples, triples_factory.num_entities, num_relations)
+        negative_sampler = self._make_sampler(triples, *sizes)
         self._adopt(negative_sampler)
-        weighter: Any = self.loss_weighter
         return EpochBatches(
             triples,
             negative_sampler,
@@ -193,7 +199,7 @@ class KgnegTrainingLoop(SampledTrainingLoop):
             device=self.model.device,
             num_workers=num_workers or 0,
             shared=self.shared,
-            loss_weighter=loss_weighter_resolver.make_safe(weighter, self.loss_weighter_kwargs),
+            loss_weighter=weighter,
         )
 
     # One epoch
