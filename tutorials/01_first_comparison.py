@@ -1,9 +1,11 @@
-# %% [markdown]
-# # A first comparison
-#
-# Two samplers, one small graph: PyKEEN's `basic`, which replaces an end by any entity, and kgneg's `lemon`, which
-# replaces it by an entity whose name a language model finds similar. Which of the two gives the better model, and how
-# many of their negatives are in fact true?
+"""
+A first comparison
+==================
+
+Two samplers, one small graph: PyKEEN's ``basic``, which replaces an end by any entity, and kgneg's ``lemon``, which
+replaces it by an entity whose name a language model finds similar. Which of the two gives the better model, and how
+many of their negatives are in fact true?
+"""
 
 # %%
 import os
@@ -21,7 +23,7 @@ SAMPLERS = ("basic", "lemon")
 
 # %% [markdown]
 # UMLS comes with PyKEEN: 135 medical concepts, 46 relations. The labels of its entities are words, which is all that
-# `lemon` needs. Two indices know which triples are true: those that a sampler may know, and those that it may not.
+# ``lemon`` needs. Two indices know which triples are true: those that a sampler may know, and those that it may not.
 
 # %%
 dataset = UMLS()
@@ -62,6 +64,6 @@ for name in SAMPLERS:
     print(f"{name:10}{mrr[name]:8.3f}{negatives[..., 0].numel():10,}{counts[0]:13,}{counts[1]:14,}")
 
 # %% [markdown]
-# The hard negatives of `lemon` are free of known triples, but not of hidden ones, and on a graph as small and dense as
-# this one that is the price. One run with one seed proves nothing: `kgneg compare` repeats this with several seeds, and
-# the option `uniform_share` mixes easy negatives in.
+# The hard negatives of ``lemon`` are free of known triples, but not of hidden ones, and on a graph as small and dense as
+# this one that is the price. One run with one seed proves nothing: ``kgneg compare`` repeats this with several seeds, and
+# the option ``uniform_share`` mixes easy negatives in.

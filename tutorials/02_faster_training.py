@@ -1,8 +1,10 @@
-# %% [markdown]
-# # Faster training
-#
-# `training_loop="kgneg"` trains PyKEEN's models with less work for each batch. First: that it gives the same results
-# when asked to, and what changes when not. Then: negatives that the model itself chooses, which need this loop.
+"""
+Faster training
+===============
+
+``training_loop="kgneg"`` trains PyKEEN's models with less work for each batch. First: that it gives the same results
+when asked to, and what changes when not. Then: negatives that the model itself chooses, which need this loop.
+"""
 
 # %%
 import os
@@ -41,9 +43,9 @@ def train(loop: str, sampler: str = "kgneg-uniform", options: dict | None = None
 
 
 # %% [markdown]
-# `updates="dense"` changes no loss at all. By default tables of 4,096 rows and more are updated row by row; this graph
-# is smaller, so here `updates="rows"` asks for it. Lazy Adam then leaves a row alone that a batch does not read, where
-# Adam moves it on along its momentum: the losses differ. With `shared=32` each 32 positives share their negatives, 64
+# ``updates="dense"`` changes no loss at all. By default tables of 4,096 rows and more are updated row by row; this graph
+# is smaller, so here ``updates="rows"`` asks for it. Lazy Adam then leaves a row alone that a batch does not read, where
+# Adam moves it on along its momentum: the losses differ. With ``shared=32`` each 32 positives share their negatives, 64
 # of them here, which are scored by one product.
 
 # %%
@@ -80,8 +82,8 @@ for entities in (1_000, 100_000):
     print(f"{entities:<16,}{seconds[0]:16.2f}{seconds[1]:16.2f}")
 
 # %% [markdown]
-# `dynamic` scores some random entities with the model as it is now and takes the best. Known triples are never among
-# them, but those of the validation and test set may be: the better the model, the more. `skip_top` leaves the very best
+# ``dynamic`` scores some random entities with the model as it is now and takes the best. Known triples are never among
+# them, but those of the validation and test set may be: the better the model, the more. ``skip_top`` leaves the very best
 # candidates out. To see what is chosen in the end, give a sampler the trained model, and draw once for each triple.
 
 # %%
@@ -100,5 +102,5 @@ for name, options in {"kgneg-uniform": {}, "dynamic": {}, "dynamic, skip_top=4":
     print(f"{name:24}{run.get_metric('mrr'):8.3f}{score:12.2f}{share:13.1%}")
 
 # %% [markdown]
-# A higher mean score says that the negatives are harder, and the last column what that costs: `dynamic` alone draws
+# A higher mean score says that the negatives are harder, and the last column what that costs: ``dynamic`` alone draws
 # many triples that are true, which the model learns to reject. One seed proves nothing: repeat it before you choose.

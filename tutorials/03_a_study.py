@@ -1,8 +1,10 @@
-# %% [markdown]
-# # A study
-#
-# Two samplers are compared fairly when both are tuned. A study does that: it tries samplers together with parameters of
-# sampler, model, loss and optimiser, and keeps every trial in a file. Workers share that file and nothing else.
+"""
+A study
+=======
+
+Two samplers are compared fairly when both are tuned. A study does that: it tries samplers together with parameters of
+sampler, model, loss and optimiser, and keeps every trial in a file. Workers share that file and nothing else.
+"""
 
 # %%
 import json
@@ -19,7 +21,7 @@ EPOCHS = int(os.environ.get("KGNEG_TUTORIAL_EPOCHS", "20"))
 
 # %% [markdown]
 # What is not fixed is searched, within the range that sampler, model, loss or optimiser brings along, or the one given
-# here. The first `startup` trials are drawn at random; later ones learn from those that are finished.
+# here. The first ``startup`` trials are drawn at random; later ones learn from those that are finished.
 
 # %%
 settings = StudySettings(
@@ -61,8 +63,8 @@ for trial in result.finished:
     )
 
 # %% [markdown]
-# `report.html` shows the same with figures: how the best score grew, which parameters mattered, and what a higher
-# score costs in seconds. Each figure that these trials allow is a PNG file too; `trials.csv` has all numbers.
+# ``report.html`` shows the same with figures: how the best score grew, which parameters mattered, and what a higher
+# score costs in seconds. Each figure that these trials allow is a PNG file too; ``trials.csv`` has all numbers.
 
 # %%
 written = result.write("out")
@@ -72,7 +74,7 @@ for name, share in [] if isinstance(result.importance, str) else result.importan
     print(f"  {name:32}{share:6.1%}")
 
 # %% [markdown]
-# `best.json` is an experiment of PyKEEN. With the same versions, machine and number of threads it gives the test score
+# ``best.json`` is an experiment of PyKEEN. With the same versions, machine and number of threads it gives the test score
 # of the trial again, to the last digit. The test triples took no part in the choice.
 
 # %%

@@ -55,7 +55,7 @@ class AuditSettings:
     valid: str | None = None
     test: str | None = None
     negatives: int = 32
-    draws: int = 200_000
+    draws: int = 1_000_000
     seed: int = 0
     reference: str = "distmult"
     reference_epochs: int | None = None

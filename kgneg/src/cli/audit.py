@@ -29,7 +29,7 @@ __all__ = ["audit_command"]
     help="A sampler, with options if you like; give it several times. MODULE:CLASS or MODULE:FUNCTION is your own.",
 )
 @click.option("--negatives", type=int, default=32, show_default=True, help="Negatives per positive.")
-@click.option("--draws", type=int, default=200_000, show_default=True, help="Negatives of each sampler, at least.")
+@click.option("--draws", type=int, default=1_000_000, show_default=True, help="Negatives of each sampler, at least.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of everything.")
 @click.option("--reference", default="distmult", show_default=True, help="The model of PyKEEN that judges hardness.")
 @click.option("--reference-epochs", type=int, help="Epochs of its training.  [default: 5 to 50, by size of the graph]")
