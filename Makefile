@@ -96,5 +96,6 @@ build: $(VENV)/.stamp-release ## build the source distribution and the wheel
 
 clean: ## remove what the other targets made, but for the environments
 	rm -rf build dist demo docs/_build docs/api/_autosummary *.egg-info
+	git clean -qfdX docs/tutorials
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find kgneg samplers recsys datasets tests tutorials docs -name __pycache__ -prune -exec rm -rf {} +

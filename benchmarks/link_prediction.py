@@ -26,6 +26,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -133,14 +134,14 @@ def open_data(options: argparse.Namespace, root: Path) -> Any:
 def run_apart(task: Mapping[str, Any]) -> dict[str, Any]:
     """Run a cell in a process of its own."""
     begin = time.perf_counter()
-    command = [sys.executable, "-P", __file__, "--job", json.dumps(task)]
+    command = [sys.executable, "-P", __file__, "--job", json.dumps({**task, "parent": os.getpid()})]
     done = subprocess.run(  # noqa: S603
         command, capture_output=True, text=True, env={**os.environ, **ONE_THREAD}, check=False
     )
     name = f"{task['model']}, {task['row']}"
     if done.returncode:
         print(f"{name}: failed", flush=True)
-        return {"failure": f"{name}: {done.stderr[-2000:]}"}
+        return {"failure": f"{name}: exit code {done.returncode}. {done.stderr[-2000:]}"}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     scores = [one["mrr"] for one in found["finals"]]
     seconds = time.perf_counter() - begin
@@ -153,6 +154,7 @@ def job(task: Mapping[str, Any]) -> dict[str, Any]:
     import torch
     from link_prediction_runs import Cell
 
+    threading.Thread(target=end_with, args=(task["parent"],), daemon=True).start()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -162,6 +164,13 @@ def job(task: Mapping[str, Any]) -> dict[str, Any]:
     found = Cell(data, task["model"], task["row"], Budget(**task["budget"]), Path(task["folder"]), root).run()
     found["tuning"].pop("configurations")
     return found
+
+
+def end_with(parent: int) -> None:
+    """End this process when the one that started it has ended; what was begun is done again next time."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def update(path: Path, entries: Mapping[str, Any]) -> None:

@@ -215,7 +215,9 @@ def verdicts(result: Found, metric: str) -> list[str]:
                 continue
             clear = compared["p_holm"] < LEVEL
             kind = "not told apart from" if not clear else "above" if compared["difference"] > 0 else "below"
-            groups[kind].setdefault(row, []).append(f"{MODELS[model]} {compared['difference']:+.3f}")
+            seeds = compared.get("p_seeds")
+            note = ", not clear over seeds" if clear and (seeds is None or seeds >= LEVEL) else ""
+            groups[kind].setdefault(row, []).append(f"{MODELS[model]} {compared['difference']:+.3f}{note}")
     if not any(groups.values()):
         return []
     name, seeds = METRICS[metric], result["budget"]["seeds"]

@@ -61,13 +61,13 @@ class Model:
 
 
 _INFONCE = {
-    "infonce.log_adversarial_temperature": {"type": "float", "low": -4.0, "high": 0.0},
-    "lr": {"type": "float", "low": 0.0005, "high": 0.01, "log": True},
+    "infonce.log_adversarial_temperature": {"type": "float", "low": -3.5, "high": -0.5},
+    "lr": {"type": "float", "low": 0.001, "high": 0.01, "log": True},
 }
 _NSSA = {
-    "nssa.margin": {"type": "float", "low": 1.0, "high": 12.0},
+    "nssa.margin": {"type": "float", "low": 2.0, "high": 10.0},
     "nssa.adversarial_temperature": {"type": "float", "low": 0.25, "high": 2.0, "log": True},
-    "lr": {"type": "float", "low": 0.001, "high": 0.02, "log": True},
+    "lr": {"type": "float", "low": 0.0015, "high": 0.015, "log": True},
 }
 #: with PyKEEN's own start, of large numbers, DistMult and ComplEx learn next to nothing in so few epochs
 _START = {"entity_initializer": "xavier_uniform", "relation_initializer": "xavier_uniform"}

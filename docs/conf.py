@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 
 project = "kgneg"
 author = "The kgneg developers"
@@ -16,6 +17,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_click",
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_generated"]
 templates_path = ["_templates"]
@@ -32,3 +34,16 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
+
+# The tutorials are shown with their text. They are run as well, which takes minutes, if KGNEG_GALLERY=1 is set.
+sphinx_gallery_conf = {
+    "examples_dirs": "../tutorials",
+    "gallery_dirs": "tutorials",
+    "filename_pattern": r"[0-9]{2}_\w+\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "plot_gallery": os.environ.get("KGNEG_GALLERY") == "1",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}

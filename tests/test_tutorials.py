@@ -13,7 +13,12 @@ TUTORIALS = sorted((Path(__file__).resolve().parents[1] / "tutorials").glob("[0-
 
 
 def run_tutorial(path: Path, folder: Path) -> str:
-    settings = {"KGNEG_TUTORIAL_EPOCHS": "1", "HF_HUB_OFFLINE": "1", "PYSTOW_HOME": str(folder / "pystow")}
+    settings = {
+        "KGNEG_TUTORIAL": "small",
+        "KGNEG_TUTORIAL_EPOCHS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYSTOW_HOME": str(folder / "pystow"),
+    }
     done = subprocess.run(
         [sys.executable, path], cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False
     )
@@ -23,14 +28,28 @@ def run_tutorial(path: Path, folder: Path) -> str:
 
 def test_every_tutorial_is_run() -> None:
     stems = [path.stem for path in TUTORIALS]
-    assert stems == ["01_first_comparison", "02_faster_training", "03_a_study"], (
-        "write a test that runs the new tutorial"
-    )
+    assert stems == [
+        "01_first_comparison",
+        "02_faster_training",
+        "03_a_study",
+        "04_link_prediction",
+        "05_audit_your_sampler",
+        "06_a_new_sampler",
+        "07_false_negatives",
+    ], "write a test that runs the new tutorial"
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 110
+    limit = 180 if path.stem == "04_link_prediction" else 130  # the fourth has a table of settings
+    assert len(path.read_text(encoding="utf-8").splitlines()) < limit
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorial_has_a_title(path: Path) -> None:
+    quotes, title, line, *_ = path.read_text(encoding="utf-8").splitlines()
+    assert quotes == '"""'
+    assert line == "=" * len(title)
 
 
 @pytest.mark.slow
@@ -77,3 +96,65 @@ def test_a_study(tmp_path: Path) -> None:
     for name in ("report.html", "trials.csv", "results.json", "best.json", "history.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0
     assert "  optimizer.lr" in output
+
+
+@pytest.mark.slow
+def test_link_prediction(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "04_link_prediction")
+    lines = run_tutorial(path, tmp_path).splitlines()
+    assert [line.partition(": MRR")[0] for line in lines[::2]] == [
+        f"umls, SumRotatE, {sampler}" for sampler in ("kgneg-uniform", "typed", "sans")
+    ]
+    assert all(line.endswith("nothing published to compare with") for line in lines[::2])
+    assert all("1 of 30 epochs" in line for line in lines[1::2])
+
+
+@pytest.mark.slow
+def test_link_prediction_names_its_settings(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "04_link_prediction")
+    settings = {"KGNEG_TUTORIAL": "nothing", "PYSTOW_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, path], cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "small, codexsmall, wn18rr, fb15k237 or full, got 'nothing'" in done.stderr
+
+
+@pytest.mark.slow
+def test_audit_your_sampler(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "05_audit_your_sampler")
+    shares, sampler, written = run_tutorial(path, tmp_path).split("\n\n")
+    header, *rows = shares.splitlines()
+    assert header.split() == ["kgneg-uniform", "basic", "OtherTails"]
+    known = rows[0].removeprefix("known").replace("%", "").split()
+    assert float(known[0]) == 0
+    assert 0 < float(known[3]) < float(known[6])
+    ends = {line.split()[0]: line.split()[3:] for line in sampler.splitlines()[1:]}
+    assert ends["OtherTails"][0] == "0%"
+    assert float(ends["OtherTails"][2].rstrip("%")) > 0
+    assert ends["kgneg-uniform"] == ["50%", "50%", "0.0%"]
+    for name in written.removeprefix("written: ").strip().split(", "):
+        assert (tmp_path / "audit" / name).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_new_sampler(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "06_a_new_sampler")
+    conformance, table = run_tutorial(path, tmp_path).split("\n\n")
+    assert " passed" in conformance
+    assert "failed" not in conformance
+    assert "error" not in conformance
+    rows = [[float(number.replace(",", "")) for number in line.split()] for line in table.splitlines()[1:]]
+    assert [row[0] for row in rows] == [2, 10, 50]
+    narrow, middle, wide = (row[4] for row in rows)
+    assert narrow > middle > wide
+
+
+@pytest.mark.slow
+def test_false_negatives(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "07_false_negatives")
+    lines = [line.rsplit(maxsplit=6) for line in run_tutorial(path, tmp_path).splitlines()[1:]]
+    ratios = {name.strip(): float(ratio) for name, _, _, ratio, *_ in lines}
+    assert list(ratios) == ["kgneg-uniform", "typed", "typed, fn_budget=3", "typed, fn_budget=1.5"]
+    assert ratios["kgneg-uniform"] == 1
+    assert ratios["typed"] > 3 > ratios["typed, fn_budget=3"] > ratios["typed, fn_budget=1.5"]

@@ -64,6 +64,6 @@ for name in SAMPLERS:
     print(f"{name:10}{mrr[name]:8.3f}{negatives[..., 0].numel():10,}{counts[0]:13,}{counts[1]:14,}")
 
 # %% [markdown]
-# The hard negatives of ``lemon`` are free of known triples, but not of hidden ones, and on a graph as small and dense as
-# this one that is the price. One run with one seed proves nothing: ``kgneg compare`` repeats this with several seeds, and
-# the option ``uniform_share`` mixes easy negatives in.
+# The hard negatives of ``lemon`` are free of known triples, but not of hidden ones, and on a graph as small and dense
+# as this one that is the price. One run with one seed proves nothing: ``kgneg compare`` repeats this with several
+# seeds, and the option ``uniform_share`` mixes easy negatives in.

@@ -43,10 +43,10 @@ def train(loop: str, sampler: str = "kgneg-uniform", options: dict | None = None
 
 
 # %% [markdown]
-# ``updates="dense"`` changes no loss at all. By default tables of 4,096 rows and more are updated row by row; this graph
-# is smaller, so here ``updates="rows"`` asks for it. Lazy Adam then leaves a row alone that a batch does not read, where
-# Adam moves it on along its momentum: the losses differ. With ``shared=32`` each 32 positives share their negatives, 64
-# of them here, which are scored by one product.
+# ``updates="dense"`` changes no loss at all. By default tables of 4,096 rows and more are updated row by row; this
+# graph is smaller, so here ``updates="rows"`` asks for it. Lazy Adam then leaves a row alone that a batch does not
+# read, where Adam moves it on along its momentum: the losses differ. With ``shared=32`` each 32 positives share their
+# negatives, 64 of them here, which are scored by one product.
 
 # %%
 stock = train("slcwa")
@@ -83,8 +83,9 @@ for entities in (1_000, 100_000):
 
 # %% [markdown]
 # ``dynamic`` scores some random entities with the model as it is now and takes the best. Known triples are never among
-# them, but those of the validation and test set may be: the better the model, the more. ``skip_top`` leaves the very best
-# candidates out. To see what is chosen in the end, give a sampler the trained model, and draw once for each triple.
+# them, but those of the validation and test set may be: the better the model, the more. ``skip_top`` leaves the very
+# best candidates out. To see what is chosen in the end, give a sampler the trained model, and draw once for each
+# triple.
 
 # %%
 sizes = {"num_entities": dataset.num_entities, "num_relations": dataset.num_relations}

@@ -74,8 +74,8 @@ for name, share in [] if isinstance(result.importance, str) else result.importan
     print(f"  {name:32}{share:6.1%}")
 
 # %% [markdown]
-# ``best.json`` is an experiment of PyKEEN. With the same versions, machine and number of threads it gives the test score
-# of the trial again, to the last digit. The test triples took no part in the choice.
+# ``best.json`` is an experiment of PyKEEN. With the same versions, machine and number of threads it gives the test
+# score of the trial again, to the last digit. The test triples took no part in the choice.
 
 # %%
 metadata = json.loads(Path(written["best.json"]).read_text(encoding="utf-8"))["metadata"]

@@ -72,22 +72,24 @@ for name, (group, key) in FIGURES.items():
 
 # %% [markdown]
 # One number sets true negatives in relation: how many times as often as uniform draws a sampler hits held-out triples,
-# once known ones are removed. Above 1 a sampler is drawn to what is true. The rest of the table is about variety: how
-# many different entities are drawn, and which end is replaced.
+# once known ones are removed. Much above 1, a sampler is drawn to what is true. ``basic`` is below 1: where many
+# triples are true, many of its negatives are known ones, and few are left. The other columns tell how varied the
+# negatives are: how many entities, drawn evenly, would be as diverse, and which end is replaced. ``itself`` is the
+# share of negatives that are their own positive.
 
 # %%
-print(f"\n{'sampler':16}{'held out, x uniform':>21}{'unlike entities':>17}{'heads':>8}{'tails':>8}")
+print(f"\n{'sampler':16}{'held out, x uniform':>21}{'entities':>10}{'heads':>8}{'tails':>8}{'itself':>8}")
 for label, row in rows.items():
     sides = row["sides"]
     print(
-        f"{label:16}{row['held_out_ratio']['ratio']:21.2f}{row['entities']['effective']:17.0f}"
-        f"{sides['head']:8.0%}{sides['tail']:8.0%}"
+        f"{label:16}{row['held_out_ratio']['ratio']:21.2f}{row['entities']['effective']:10.0f}"
+        f"{sides['head']:8.0%}{sides['tail']:8.0%}{sides['same']:8.1%}"
     )
 
 # %% [markdown]
-# What does that say of ``OtherTails``? It never replaces a head, so a model trained with it never learns to rank heads.
-# Where its *known* row is above that of ``basic``, a filter is worth its price. And if its negatives are not harder
-# than uniform ones by more than they are more often true, there is no reason to train with it.
+# What does that say of ``OtherTails``? It never replaces a head, so no model is taught by it which heads are wrong. It
+# draws positives themselves, and more known triples than ``basic`` does: it needs a filter. And it has to be weighed
+# whether its negatives are so much harder than uniform ones that it is worth how much more often they are true.
 #
 # ``report.html`` has figures, every relation, and the worst negatives in words. The same on the command line:
 # ``kgneg audit --dataset umls --sampler basic --sampler my_module:OtherTails``.

@@ -16,7 +16,7 @@ from pykeen.sampling import negative_sampler_resolver
 from kgneg.audit import AuditSettings, audit
 
 EPOCHS = int(os.environ.get("KGNEG_TUTORIAL_EPOCHS", "20"))
-BUDGETS = (None, 3, 2, 1.25)
+BUDGETS = {"typed": None, "typed, fn_budget=3": 3, "typed, fn_budget=1.5": 1.5}
 
 # %% [markdown]
 # ``typed`` draws entities that are seen at that end of the relation. On a graph as dense as UMLS many of these make
@@ -26,9 +26,8 @@ BUDGETS = (None, 3, 2, 1.25)
 
 # %%
 dataset = UMLS()  # comes with PyKEEN
-shares = {}
-for budget in BUDGETS:
-    sampler = negative_sampler_resolver.make(
+samplers = {
+    label: negative_sampler_resolver.make(
         "typed",
         mapped_triples=dataset.training.mapped_triples,
         num_entities=dataset.num_entities,
@@ -36,24 +35,25 @@ for budget in BUDGETS:
         fn_budget=budget,
         seed=0,
     )
-    shares[budget] = 1.0 if sampler.operating_point is None else sampler.operating_point.share
+    for label, budget in BUDGETS.items()
+}
+points = {label: sampler.operating_point for label, sampler in samplers.items()}
+shares = {label: 1.0 if point is None else point.share for label, point in points.items()}
 
 # %% [markdown]
 # An audit counts what the budget is about: validation and test triples among the negatives, which the sampler has not
 # seen. It gives both sides of the bargain, as multiples of uniform negatives.
 
 # %%
-labels = {budget: "typed" if budget is None else f"typed:fn_budget={budget}" for budget in BUDGETS}
-settings = AuditSettings(dataset="umls", samplers=tuple(labels.values()), draws=100_000, reference_epochs=EPOCHS)
-rows = {row["label"]: row for row in audit(settings, progress=False).samplers}
+settings = AuditSettings(dataset="umls", samplers=tuple(samplers.items()), draws=100_000, reference_epochs=EPOCHS)
+result = audit(settings, progress=False)
 
 print(f"{'sampler':22}{'share':>7}{'held out':>10}{'x uniform':>11}{'hard':>8}{'x uniform':>11}{'fall-backs':>12}")
-uniform = {"kgneg-uniform": 1.0}
-for label, share in {**uniform, **{labels[budget]: shares[budget] for budget in BUDGETS}}.items():
-    row = rows[label]
-    ratio, hardness = row["held_out_ratio"]["ratio"], row["hardness"]
+for row in result.samplers:
+    share = f"{shares[row['label']]:.0%}" if row["label"] in shares else "-"
+    held_out, hardness = row["rates"]["held_out"]["share"], row["hardness"]
     print(
-        f"{label:22}{share:7.0%}{row['rates']['held_out']['share']:10.2%}{ratio:11.2f}"
+        f"{row['label']:22}{share:>7}{held_out:10.2%}{row['held_out_ratio']['ratio']:11.2f}"
         f"{hardness['hard']['share']:8.1%}{hardness['ratio']['ratio']:11.2f}{row['fallback'] or 0:12.1%}"
     )
 

@@ -23,7 +23,14 @@ def row(values: list[float], against: dict[str, float] | None, ratio: float = 1.
 
 
 def compared(difference: float, p: float) -> dict[str, float]:
-    return {"difference": difference, "low": difference - 0.01, "high": difference + 0.01, "p": p, "p_holm": p}
+    return {
+        "difference": difference,
+        "low": difference - 0.01,
+        "high": difference + 0.01,
+        "p": p,
+        "p_holm": p,
+        "p_seeds": p,
+    }
 
 
 @pytest.fixture
@@ -73,6 +80,16 @@ def test_the_reading_follows_the_figures(results: dict[str, Any]) -> None:
     lines = "\n".join(reading(results)).splitlines()
     assert next(line for line in lines if line.startswith("- MRR, above")).endswith("none.")
     assert "typed (TransE -0.020)" in next(line for line in lines if line.startswith("- MRR, below"))
+
+
+@pytest.mark.parametrize("p_seeds", [0.3, None])
+def test_a_difference_that_seeds_do_not_confirm_is_marked(results: dict[str, Any], p_seeds: float | None) -> None:
+    rows = results["codexsmall"]["models"]["transe"]["rows"]
+    rows["typed"]["mrr"]["against_baseline"]["p_seeds"] = p_seeds
+    text = "\n".join(reading(results))
+    assert "typed (TransE +0.050, not clear over seeds)" in text
+    assert "dynamic (TransE -0.100)" in text
+    assert "sans (TransE +0.005)" in text
 
 
 def test_few_seeds_are_no_result(results: dict[str, Any]) -> None:

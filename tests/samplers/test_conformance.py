@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +16,7 @@ import torch
 
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor, Queries
+from kgneg.core.plausibility import PlausibilityCeiling, TruthPrior
 from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import FloatTensor, IntTensor, LongTensor
@@ -21,6 +24,7 @@ from kgneg.samplers import (
     DynamicCorruptor,
     GivenCorruptor,
     LemonCorruptor,
+    LemonPlusCorruptor,
     LemonSettings,
     MixtureCorruptor,
     NSCachingCorruptor,
@@ -136,6 +140,46 @@ class TestLemonSimilarity(TestLemon):
 
 class TestLemonSimilarityTyped(TestLemonSimilarity):
     typed = True
+
+
+@lru_cache(maxsize=32)
+def prior_of(flat: tuple[int, ...], num_entities: int, num_relations: int) -> TruthPrior:
+    triples = torch.tensor(flat).view(-1, 3)
+    return TruthPrior.fit(triples, num_entities=num_entities, num_relations=num_relations, rank=3)
+
+
+class TestLemonPlus(Suite):
+    """Candidates that fit the relation; where a state dict goes, other ones are made first."""
+
+    limit = 3.0
+    more: ClassVar[Mapping[str, Any]] = {}
+
+    def pool(self, triples: LongTensor, *sizes: int) -> Corruptor:
+        plain = {"num_entities": sizes[0], "num_relations": sizes[1]}
+        return TypedCorruptor(observed(triples, *sizes), **plain)
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        prior = copy.deepcopy(prior_of(tuple(triples.flatten().tolist()), *sizes))
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return LemonPlusCorruptor(
+            self.pool(triples, *sizes), PlausibilityCeiling(prior, self.limit), **self.more, **options
+        )
+
+
+class TestLemonPlusCurriculum(TestLemonPlus):
+    policy = "single"
+    keys = "pair"
+    limit = 0.0
+    more: ClassVar[Mapping[str, Any]] = {"best_of": 3, "curriculum": 500, "width": 2}
+
+    def pool(self, triples: LongTensor, *sizes: int) -> Corruptor:
+        return LemonCorruptor.from_vectors(
+            vectors_of(triples, sizes[0]),
+            LemonSettings(n_clusters=6, n_nearest=6),
+            types=observed(triples, *sizes),
+            num_entities=sizes[0],
+            num_relations=sizes[1],
+        )
 
 
 class TestSans(Suite):

@@ -44,7 +44,7 @@ def make_uniform(planted: Planted, ceiling: PlausibilityCeiling) -> Corruptor:
 
 def make_dynamic(planted: Planted, ceiling: PlausibilityCeiling) -> Corruptor:
     sizes = {"num_entities": planted.index.num_entities, "num_relations": planted.index.num_relations}
-    return DynamicCorruptor(index=planted.index, pool=8, constraints=(ceiling,), seed=0, **sizes)
+    return DynamicCorruptor(index=planted.index, pool=64, constraints=(ceiling,), seed=0, **sizes)
 
 
 class Clairvoyant(Corruptor):
@@ -102,7 +102,10 @@ def test_the_prior_stands_for_the_model(planted: Planted, learned: TruthPrior) -
     assert narrow.share < wide.share == 1
 
 
-def test_what_cannot_keep_a_budget_may_draw_nothing(planted: Planted, learned: TruthPrior) -> None:
+def test_what_cannot_keep_a_budget_may_draw_nothing(
+    planted: Planted, learned: TruthPrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "_POSITIVES", 120)
     point = find_operating_point(Clairvoyant, planted, learned, 1.0)
     assert (point.share, point.ratio, point.upper) == (0.0, 1.0, 1.0)
     assert point.tried[0][1] > 3

@@ -190,7 +190,7 @@ def test_copies(kind: str, way: str) -> None:
         assert not torch.equal(twin(queries, ids), expected)
         twin.load_state_dict(original.state_dict())
     else:
-        twin = pickle.loads(pickle.dumps(original)) if kind == "pickle" else copy.deepcopy(original)
+        twin = pickle.loads(pickle.dumps(original)) if kind == "pickle" else copy.deepcopy(original)  # noqa: S301
     assert torch.equal(twin(queries, ids), expected)
 
 

@@ -102,7 +102,7 @@ def test_copies(learned: TruthPrior, umls: Any, kind: str) -> None:
     elif kind == "to":
         twin = copy.deepcopy(learned).to("cpu")
     else:
-        twin = pickle.loads(pickle.dumps(learned)) if kind == "pickle" else copy.deepcopy(learned)
+        twin = pickle.loads(pickle.dumps(learned)) if kind == "pickle" else copy.deepcopy(learned)  # noqa: S301
     assert torch.equal(twin.of_triples(umls.held_out), expected)
 
 
@@ -120,3 +120,12 @@ def test_the_least_that_it_can_learn_from() -> None:
     planted = plant(torch.tensor([[0, 0, 1], [2, 1, 3]]), **sizes)
     with pytest.raises(InvalidInputError, match=r"6 features, got \(5,\)"):
         TruthPrior(TruthPrior.fit_planted(planted).features, torch.zeros(5), 0.0)
+
+
+def test_pairs_that_everything_completes() -> None:
+    """They have no candidate that could be false, and are left out."""
+    full = torch.cartesian_prod(torch.arange(2), torch.zeros(1, dtype=torch.long), torch.arange(8))
+    others = torch.tensor([[head, 1, tail] for head in range(8) for tail in range(head % 3, 5)])
+    prior = TruthPrior.fit(torch.cat([full, others]), num_entities=8, num_relations=2, rank=2)
+    likely, unlikely = prior.of_triples(torch.tensor([[2, 1, 1], [2, 1, 7]])).tolist()
+    assert 0 <= unlikely < likely <= 1

@@ -20,6 +20,7 @@ from kgneg.integrations.pykeen import (
     GivenNegativeSampler,
     KgnegNegativeSampler,
     LemonNegativeSampler,
+    LemonPlusNegativeSampler,
     ModelAwareNegativeSampler,
 )
 from kgneg.integrations.pykeen import setup as pykeen_setup
@@ -98,7 +99,7 @@ def kwargs_of(given_for: Callable[[TriplesFactory], Path]) -> Callable[..., dict
     def find(sampler: type[KgnegNegativeSampler], factory: TriplesFactory) -> dict[str, Any]:
         if issubclass(sampler, GivenNegativeSampler):
             return {"path": str(given_for(factory))}
-        return {"encoder": "lexical"} if issubclass(sampler, LemonNegativeSampler) else {}
+        return {"encoder": "lexical"} if issubclass(sampler, LemonNegativeSampler | LemonPlusNegativeSampler) else {}
 
     return find
 

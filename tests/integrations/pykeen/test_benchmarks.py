@@ -40,6 +40,7 @@ cases = {
     "kgneg-bernoulli": {},
     "typed": {},
     "lemon": lemon,
+    "lemon+": lemon,
     "sans": dict(walks=50),
     "mixture": dict(components="typed=1,lemon=1,uniform=2", components_kwargs=dict(lemon=lemon)),
     "given": dict(path="given.tsv"),
@@ -92,7 +93,7 @@ def test_no_negative_is_known(
     done = python("-c", PROGRAM, name, PYSTOW_HOME=str(pystow_home(name)))
     assert done.returncode == 0, done.stderr
     reports = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(reports) == 7
+    assert len(reports) == 8
     for report in reports:
         assert report["known"] == 0, report
         assert report["shape"] == [8192, 20, 3]
@@ -100,5 +101,7 @@ def test_no_negative_is_known(
         assert not report["mask"]
         assert report["low"] >= 0
         assert -num_entities <= report["high"] < 0
-        if report["name"] != "kgneg-bernoulli":
+        if report["name"] == "lemon+":
+            assert report["heads"] == [0, 20], report
+        elif report["name"] != "kgneg-bernoulli":
             assert report["heads"] == [10, 10] or report["turned"], report

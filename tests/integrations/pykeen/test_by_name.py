@@ -18,7 +18,10 @@ Python = Callable[..., subprocess.CompletedProcess[str]]
 PIPELINE = (
     "from pykeen.pipeline import pipeline; pipeline(dataset='umls', model='TransE', negative_sampler='lemon', epochs=2)"
 )
-ALL_NAMES = "('kgneg-uniform', 'kgneg-bernoulli', 'typed', 'lemon', 'sans', 'mixture', 'given', 'dynamic', 'nscaching')"
+ALL_NAMES = (
+    "('kgneg-uniform', 'kgneg-bernoulli', 'typed', 'lemon', 'lemon+', 'sans', 'mixture', 'given', 'dynamic', "
+    "'nscaching')"
+)
 LOOK_UP = (
     "from pykeen.sampling import negative_sampler_resolver as r; "
     "from pykeen.sampling.filtering import filterer_resolver as f; "
@@ -70,7 +73,7 @@ def test_order_of_imports(python: Python, imports: str) -> None:
     assert done.stderr == ""
     names, others = done.stdout.splitlines()
     assert all(name.startswith("kgneg.integrations.pykeen.") for name in (names + " " + others).split())
-    assert len(names.split()) == 9
+    assert len(names.split()) == 10
 
 
 def test_command_line_and_configuration_files(python: Python, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ every_sampler = pytest.mark.parametrize("sampler", HERE, ids=lambda sampler: sam
 PREFIX = "negative_sampler."
 
 SIDES = {"type": "categorical", "choices": ["head", "tail", "alternate", "single"]}
+BUDGET = {"type": float, "low": 1.0, "high": 3.0}
 COMMON: dict[str, Mapping[str, Any]] = {
     "num_negs_per_pos": {"type": int, "low": 2, "high": 4},
     "filtered": {"type": "categorical", "choices": [True, False]},
@@ -33,10 +34,11 @@ COMMON: dict[str, Mapping[str, Any]] = {
 RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
     "kgneg-uniform": COMMON | {"sides": SIDES},
     "kgneg-bernoulli": COMMON,
-    "typed": COMMON | {"sides": SIDES, "support": {"type": float, "low": 0.0, "high": 0.5}},
+    "typed": COMMON | {"sides": SIDES, "fn_budget": BUDGET, "support": {"type": float, "low": 0.0, "high": 0.5}},
     "lemon": COMMON
     | {
         "sides": SIDES,
+        "fn_budget": BUDGET,
         "mode": {"type": "categorical", "choices": ["default", "paper"]},
         "missing_text": {"type": "categorical", "choices": ["error", "label"]},
         "encoder": {"type": "categorical", "choices": ["lexical"]},
@@ -51,9 +53,22 @@ RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
         "typed": {"type": "categorical", "choices": [True, False]},
         "uniform_share": {"type": float, "low": 0.1, "high": 0.4},
     },
+    "lemon+": COMMON
+    | {
+        "sides": SIDES,
+        "fn_budget": BUDGET,
+        "uniform_share": {"type": float, "low": 0.1, "high": 0.4},
+        "best_of": {"type": int, "low": 1, "high": 3},
+        "n_clusters": {"type": int, "low": 4, "high": 6},
+        "n_nearest": {"type": int, "low": 1, "high": 2},
+        "curriculum": {"type": float, "low": 0.0, "high": 1.0},
+        "missing_text": {"type": "categorical", "choices": ["error", "label"]},
+        "encoder": {"type": "categorical", "choices": ["lexical"]},
+    },
     "sans": COMMON
     | {
         "sides": SIDES,
+        "fn_budget": BUDGET,
         "hops": {"type": int, "low": 1, "high": 4},
         "walks": {"type": int, "low": 1, "high": 9},
         "max_members": {"type": int, "low": 14**2, "high": 14**3},
@@ -61,8 +76,13 @@ RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
         "uniform_share": {"type": float, "low": 0.1, "high": 1.0},
     },
     "mixture": COMMON
-    | {"sides": SIDES, "components": {"type": "categorical", "choices": ["typed=1,uniform=2", "kgneg-uniform"]}},
-    "given": COMMON | {"sides": SIDES, "unknown": {"type": "categorical", "choices": ["error", "skip"]}},
+    | {
+        "sides": SIDES,
+        "fn_budget": BUDGET,
+        "components": {"type": "categorical", "choices": ["typed=1,uniform=2", "kgneg-uniform"]},
+    },
+    "given": COMMON
+    | {"sides": SIDES, "fn_budget": BUDGET, "unknown": {"type": "categorical", "choices": ["error", "skip"]}},
 }
 #: arguments that are files, mappings or come from PyKEEN
 WITHOUT_RANGE = {

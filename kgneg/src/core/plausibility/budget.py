@@ -110,12 +110,13 @@ def find_operating_point(
 def proposal_logits(corruptor: Corruptor, known: LongTensor, prior: TruthPrior, *, seed: int = 0) -> FloatTensor:
     """Return the log odds of what a method draws for some of the known triples.
 
-    :param corruptor: the method
+    :param corruptor: the method; one that looks at a model is given the prior in its place
     :param known: shape: ``(m, 3)``
     :param prior: the prior
     :param seed: the seed of the draws
     :returns: shape: ``(k,)``; fall-backs are left out unless there is nothing else
     """
+    corruptor = _prepared(corruptor, prior)
     generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
     rows = torch.randint(len(known), (_POSITIVES // 4,), generator=generator)
     found = []

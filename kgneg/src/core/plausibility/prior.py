@@ -158,11 +158,11 @@ def _examples(
     side = torch.randint(2, (_NEGATIVES,), generator=generator) * TAIL
     random = Queries.from_triples(planted.known[row], side)
     index = planted.index
+    free = index.num_entities - index.count(random.kept, random.relation, random.side)
+    open_ = (free > 0).nonzero().squeeze(-1)  # where everything is known there is no candidate
+    random, free = random[open_], free[open_].double()
     others = index.complement(random.kept, random.relation, random.side, 1, generator=generator).squeeze(-1)
     false = ~planted.contains(random, others)
-    codes = index.codes(random.kept, random.relation, random.side)
-    free = (index.num_entities - index.count(random.kept, random.relation, random.side)).double()
-    del codes
     scale = 2 * known / _NEGATIVES
     parts = [torch.cat([getattr(queries, name), getattr(random, name)[false]]) for name in _FIELDS]
     labels = torch.cat([torch.ones(len(ids)), torch.zeros(int(false.sum()))]).double()

@@ -119,7 +119,7 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
 
     @classmethod
     def make_controlled(
-        cls, setup: Setup, common: dict[str, Any], ceiling: PlausibilityCeiling, **options: Any
+        cls, setup: Setup, common: dict[str, Any], ceiling: PlausibilityCeiling, /, **options: Any
     ) -> Corruptor:
         """Build the corruptor under a ceiling of plausibility.
 

@@ -94,11 +94,13 @@ class ConfidenceWeighter(LossWeighter):
         :param t: the tails; ``None``: all entities, as the last dimension
         :returns: the weights, of the shape that heads, relations and tails broadcast to
         """
-        device = next((ids.device for ids in (h, r, t) if ids is not None), torch.device("cpu"))
+        # PyKEEN's LCWA instances give arrays
+        given = [None if ids is None else torch.as_tensor(ids) for ids in (h, r, t)]
+        device = next((ids.device for ids in given if ids is not None), torch.device("cpu"))
         sizes = (self.num_entities, self.num_relations, self.num_entities)
         columns = [
             torch.arange(size, device=device) if ids is None else ids.long()
-            for ids, size in zip((h, r, t), sizes, strict=True)
+            for ids, size in zip(given, sizes, strict=True)
         ]
         return self.weight_triples(torch.stack(torch.broadcast_tensors(*columns), dim=-1))
 

@@ -143,6 +143,7 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
         setup: Setup,
         common: dict[str, Any],
         ceiling: PlausibilityCeiling,
+        /,
         *,
         settings: LemonSettings,
         source: dict[str, Any],
