@@ -11,7 +11,7 @@ from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
 from kgneg.core.plausibility import PlausibilityCeiling
-from kgneg.core.typing import LongTensor
+from kgneg.core.typing import FloatTensor
 from kgneg.core.validation import validate_count
 from kgneg.samplers.lemon import LemonCorruptor
 
@@ -54,7 +54,7 @@ class LemonPlusCorruptor(BufferModule, Corruptor):
     """
 
     citation: ClassVar[str] = "kgneg, after Rony et al., arXiv 2203.04703"
-    seen: LongTensor
+    seen: FloatTensor
 
     def __init__(
         self,
@@ -78,8 +78,8 @@ class LemonPlusCorruptor(BufferModule, Corruptor):
         self.curriculum, self.width = validate_count("curriculum", curriculum, 0), validate_count("width", width)
         if self.curriculum and not (isinstance(pool, LemonCorruptor) and pool.rows.shape[1] > 1):
             raise InvalidInputError("a curriculum narrows pools made of clusters: give a pool of LemonCorruptor")
-        #: how many slots were asked for, which is what a curriculum goes by
-        self.register_buffer("seen", torch.tensor(0))
+        #: how many slots were filled, which is what a curriculum goes by
+        self.register_buffer("seen", torch.tensor(0.0, dtype=torch.float64))
 
     def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
         """Propose the most plausible ones of the candidates that are allowed.
@@ -90,7 +90,7 @@ class LemonPlusCorruptor(BufferModule, Corruptor):
         :returns: ids and hits of shape ``(q, n)``; no hit where no candidate is allowed
         """
         if self.curriculum:
-            self._narrow(len(queries) * n)
+            self._narrow()
         ids, hit = self.pool.propose(queries, n * self.best_of, generator)
         ids = ids.int()
         good = ~self.forbidden(queries, ids)
@@ -104,10 +104,13 @@ class LemonPlusCorruptor(BufferModule, Corruptor):
         best, place = logits.view(shape).max(dim=-1, keepdim=True)
         return ids.view(shape).gather(-1, place).squeeze(-1), (best > -math.inf).squeeze(-1)
 
-    def _narrow(self, slots: int) -> None:
-        """Set the width of the pools, and count."""
+    def _advance(self, slots: float) -> None:
+        super()._advance(slots)
+        if self.curriculum:
+            self.seen += slots
+
+    def _narrow(self) -> None:
+        """Set the width of the pools."""
         pool = cast("LemonCorruptor", self.pool)
-        total = pool.rows.shape[1]
-        left = 1 - min(int(self.seen) / self.curriculum, 1.0)
-        pool.width = max(self.width, math.ceil(self.width + left * (total - self.width)))
-        self.seen += slots
+        left = 1 - min(float(self.seen) / self.curriculum, 1.0)
+        pool.width = math.ceil(self.width + left * max(pool.rows.shape[1] - self.width, 0))

@@ -56,6 +56,11 @@ class MixtureCorruptor(Corruptor):
         if any(corruptor.retreat is not None for corruptor, _ in components):
             self.retreat = self.propose  # says that there is one; whose it is, _propose_again knows
 
+    def _advance(self, slots: float) -> None:
+        super()._advance(slots)
+        for number, share in enumerate(self.shares):
+            self._component(number)._advance(share * slots)
+
     def _component(self, number: int) -> Corruptor:
         return cast("Corruptor", self.components[number])
 

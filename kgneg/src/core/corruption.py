@@ -156,7 +156,7 @@ class Corruptor(nn.Module, ABC):
             side = side.reshape(*batch, n)
         else:
             side = _side_pattern(same, n, flat.device).clone().expand(*batch, n)
-        self.counts["drawn"] += ids.numel()
+        self._advance(ids.numel())
         return Negatives(flat.view(*batch, 3), ids.view(*batch, n), side, fallback.reshape(*batch, n), same)
 
     def replacements(
@@ -171,7 +171,7 @@ class Corruptor(nn.Module, ABC):
         """
         generator = self.generators.get(triples.device) if generator is None else generator
         ids, _, _ = self._fill(Queries.from_triples(triples, side), 1, generator)
-        self.counts["drawn"] += ids.numel()
+        self._advance(ids.numel())
         return ids.view(-1)
 
     def forbidden(self, queries: Queries, ids: IntTensor) -> BoolTensor:
@@ -186,6 +186,10 @@ class Corruptor(nn.Module, ABC):
         codes = None if self.index is None else self.index.codes(queries.kept, queries.relation, queries.side)
         found = torch.zeros(ids.numel(), dtype=torch.bool, device=ids.device)
         return found.index_fill_(0, self._rejected(codes, ids, wrong), 1).view(ids.shape)
+
+    def _advance(self, slots: float) -> None:
+        """Count negatives that were drawn; a method that changes with time goes by that."""
+        self.counts["drawn"] += round(slots)
 
     # Filling
 

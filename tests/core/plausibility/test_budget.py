@@ -28,7 +28,7 @@ from kgneg.samplers import DynamicCorruptor, TypedCorruptor, UniformCorruptor
 @pytest.fixture(autouse=True)
 def fewer_positives(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be content with less exact rates."""
-    monkeypatch.setattr(budget, "_POSITIVES", 2000)
+    monkeypatch.setattr(budget, "_DRAWN", 32_000)
 
 
 def make_typed(planted: Planted, ceiling: PlausibilityCeiling) -> Corruptor:
@@ -105,7 +105,7 @@ def test_the_prior_stands_for_the_model(planted: Planted, learned: TruthPrior) -
 def test_what_cannot_keep_a_budget_may_draw_nothing(
     planted: Planted, learned: TruthPrior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "_POSITIVES", 120)
+    monkeypatch.setattr(budget, "_DRAWN", 1920)
     point = find_operating_point(Clairvoyant, planted, learned, 1.0)
     assert (point.share, point.ratio, point.upper) == (0.0, 1.0, 1.0)
     assert point.tried[0][1] > 3

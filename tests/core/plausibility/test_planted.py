@@ -109,3 +109,16 @@ def test_too_few_triples(triples: LongTensor) -> None:
 def test_ids_out_of_range() -> None:
     with pytest.raises(InvalidInputError, match="out of range"):
         plant(torch.tensor([[0, 0, 1], [0, 5, 2]]), **SIZES)
+
+
+def test_inverse_triples_are_hidden_together(nations: Any) -> None:
+    triples = nations.known
+    forward = triples * torch.tensor([1, 2, 1])
+    both = torch.cat([forward, forward.flip(-1) + torch.tensor([0, 1, 0])])
+    planted = plant(both, num_entities=14, num_relations=110)
+    hidden = {tuple(triple) for triple in planted.hidden.tolist()}
+    assert len(hidden) == 2 * round(0.1 * len(triples))
+    assert {(t, r ^ 1, h) for h, r, t in hidden} == hidden
+    one_missing = plant(both[:-1], num_entities=14, num_relations=110)
+    found = {tuple(triple) for triple in one_missing.hidden.tolist()}
+    assert {(t, r ^ 1, h) for h, r, t in found} != found

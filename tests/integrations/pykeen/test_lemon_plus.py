@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def fewer_positives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "_POSITIVES", 1000)
+    monkeypatch.setattr(budget, "_DRAWN", 16_000)
 
 
 def parts_of(sampler: KgnegNegativeSampler) -> tuple[LemonPlusCorruptor, UniformCorruptor]:

@@ -19,7 +19,8 @@ from kgneg.core.plausibility.planted import Planted
 from kgneg.core.plausibility.prior import TruthPrior
 from kgneg.core.queries import Queries
 from kgneg.core.seeding import mix_seeds
-from kgneg.core.typing import HEAD, FloatTensor, LongTensor
+from kgneg.core.typing import HEAD, TAIL, FloatTensor, LongTensor
+from kgneg.core.validation import validate_count
 
 __all__ = ["OperatingPoint", "find_operating_point", "proposal_logits", "validate_budget"]
 
@@ -33,7 +34,7 @@ _QUANTILES = (
     *(1.0, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.96, 0.95, 0.94, 0.92, 0.9),
     *(0.87, 0.84, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
 )
-_PER_POSITIVE, _POSITIVES, _BATCH = 16, 12_000, 2048
+_DRAWN, _AT_ONCE, _OF_PROPOSALS = 200_000, 1 << 15, 1 << 16
 _PURPOSE = 0x627564676574
 
 
@@ -70,7 +71,7 @@ def validate_budget(budget: float) -> float:
 
 
 def find_operating_point(
-    make: MakeCorruptor, planted: Planted, prior: TruthPrior, budget: float, *, seed: int = 0
+    make: MakeCorruptor, planted: Planted, prior: TruthPrior, budget: float, *, negatives: int = 16, seed: int = 0
 ) -> OperatingPoint:
     """Find the widest ceiling at which a method draws no more true triples than a budget allows.
 
@@ -83,23 +84,24 @@ def find_operating_point(
     :param planted: the graph
     :param prior: learned on that graph, see :meth:`TruthPrior.fit_planted`
     :param budget: at most how many times as many true triples as among uniform negatives
+    :param negatives: how many negatives each positive gets, on which the choice of some methods depends
     :param seed: the seed of all draws
     :returns: the ceiling
     """
-    budget = validate_budget(budget)
+    budget, negatives = validate_budget(budget), validate_count("negatives", negatives)
     uniform = planted.uniform_rate()
-    positives, weight = _exposed(planted, seed)
+    positives, weight = _exposed(planted, -(-_DRAWN // negatives), seed)
     if not len(positives) or not uniform:
         logger.warning("no hidden triple can be met by replacing an end of a known one: no ceiling was set")
         return OperatingPoint(1.0, 0.0, 0.0, uniform, ())
     ceiling = PlausibilityCeiling(prior)
     corruptor = _prepared(make(planted, ceiling), prior)
-    logits = proposal_logits(corruptor, planted.known, prior, seed=seed)
+    logits = proposal_logits(corruptor, planted.known, prior, negatives=negatives, seed=seed)
     tried: list[tuple[float, float]] = []
     for share in _QUANTILES:
         if share < 1:
             ceiling.set_limit(float(logits.quantile(share)))
-        hits, drawn = _count(corruptor, planted, positives, seed)
+        hits, drawn = _count(corruptor, planted, positives, negatives, seed)
         ratio, upper = (number * weight / drawn / uniform for number in (hits, hits + math.sqrt(hits + 1)))
         tried.append((share, ratio))
         if upper <= budget:
@@ -107,24 +109,26 @@ def find_operating_point(
     return OperatingPoint(0.0, 1.0, 1.0, uniform, tuple(tried))
 
 
-def proposal_logits(corruptor: Corruptor, known: LongTensor, prior: TruthPrior, *, seed: int = 0) -> FloatTensor:
+def proposal_logits(
+    corruptor: Corruptor, known: LongTensor, prior: TruthPrior, *, negatives: int = 16, seed: int = 0
+) -> FloatTensor:
     """Return the log odds of what a method draws for some of the known triples.
 
     :param corruptor: the method; one that looks at a model is given the prior in its place
     :param known: shape: ``(m, 3)``
     :param prior: the prior
+    :param negatives: how many negatives each positive gets
     :param seed: the seed of the draws
     :returns: shape: ``(k,)``; fall-backs are left out unless there is nothing else
     """
     corruptor = _prepared(corruptor, prior)
     generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
-    rows = torch.randint(len(known), (_POSITIVES // 4,), generator=generator)
+    rows = torch.randint(len(known), (-(-_OF_PROPOSALS // negatives),), generator=generator)
     found = []
-    for batch in torch.split(known[rows], _BATCH):
-        negatives = corruptor(batch, _PER_POSITIVE, generator)
-        queries, ids = _asked(negatives)
-        logits = prior.logits(queries, ids).view(-1)
-        own = ~negatives.fallback.reshape(-1)
+    for batch in torch.split(known[rows], max(_AT_ONCE // negatives, 1)):
+        drawn = corruptor(batch, negatives, generator)
+        logits = prior.logits(*_asked(drawn)).view(-1)
+        own = ~drawn.fallback.reshape(-1)
         found.append(logits[own] if bool(own.any()) else logits)
     return torch.cat(found)
 
@@ -136,18 +140,18 @@ def _asked(negatives: Negatives) -> tuple[Queries, LongTensor]:
     return Queries.from_triples(positives, side), negatives.entity.reshape(-1, 1)
 
 
-def _exposed(planted: Planted, seed: int) -> tuple[LongTensor, float]:
+def _exposed(planted: Planted, number: int, seed: int) -> tuple[LongTensor, float]:
     """Return some known triples with a pair that has hidden completions, and the share of such triples."""
     known, index = planted.known, planted.hidden_index
     exposed = torch.zeros(len(known), dtype=torch.bool)
-    for side in (HEAD, 2):
+    for side in (HEAD, TAIL):
         queries = Queries.from_triples(known, torch.full_like(known[:, 0], side))
         exposed |= index.count(queries.kept, queries.relation, queries.side) > 0
     rows = exposed.nonzero().squeeze(-1)
     if not len(rows):
         return known[:0], 0.0
     generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 2))
-    chosen = rows[torch.randint(len(rows), (_POSITIVES,), generator=generator)]
+    chosen = rows[torch.randint(len(rows), (number,), generator=generator)]
     return known[chosen], len(rows) / len(known)
 
 
@@ -158,12 +162,12 @@ def _prepared(corruptor: Corruptor, prior: TruthPrior) -> Corruptor:
     return corruptor
 
 
-def _count(corruptor: Corruptor, planted: Planted, positives: LongTensor, seed: int) -> tuple[int, int]:
+def _count(corruptor: Corruptor, planted: Planted, positives: LongTensor, negatives: int, seed: int) -> tuple[int, int]:
     """Return how many negatives are hidden triples, and how many were drawn."""
     generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 3))
     hits = drawn = 0
-    for batch in torch.split(positives, _BATCH):
-        queries, ids = _asked(corruptor(batch, _PER_POSITIVE, generator))
+    for batch in torch.split(positives, max(_AT_ONCE // negatives, 1)):
+        queries, ids = _asked(corruptor(batch, negatives, generator))
         hits += int(planted.contains(queries, ids.squeeze(-1)).sum())
         drawn += len(ids)
     return hits, drawn

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.queries import Queries
 from kgneg.core.triples import TripleIndex
-from kgneg.core.typing import HEAD, TAIL, BoolTensor, LongTensor
+from kgneg.core.typing import HEAD, RELATION, TAIL, BoolTensor, LongTensor
 from kgneg.core.validation import validate_share, validate_triples
 
 __all__ = ["Planted", "plant"]
@@ -72,6 +73,8 @@ class Planted:
 def plant(triples: LongTensor, *, num_entities: int, num_relations: int, share: float = 0.1, seed: int = 0) -> Planted:
     """Hide a share of the triples, chosen at random.
 
+    Where each triple ``(h, 2r, t)`` has its inverse ``(t, 2r + 1, h)``, as PyKEEN makes them, both are hidden together.
+
     :param triples: shape: ``(m, 3)``; repeated ones count once
     :param num_entities: the number of entities
     :param num_relations: the number of relations
@@ -89,12 +92,31 @@ def plant(triples: LongTensor, *, num_entities: int, num_relations: int, share: 
     triples = torch.unique(validate_triples(triples, num_entities, num_relations).reshape(-1, 3).cpu(), dim=0)
     if len(triples) < 2:
         raise InvalidInputError(f"hiding triples needs at least two distinct ones, got {len(triples)}")
+    pairs = _inverse_pairs(triples)
+    if len(pairs) < 2:
+        pairs = torch.arange(len(triples))[:, None]
     generator = torch.Generator().manual_seed(seed ^ _PURPOSE)
-    order = torch.randperm(len(triples), generator=generator)
-    number = min(max(round(share * len(triples)), 1), len(triples) - 1)
-    hidden, known = triples[order[:number].sort().values], triples[order[number:].sort().values]
+    order = torch.randperm(len(pairs), generator=generator)
+    number = min(max(round(share * len(pairs)), 1), len(pairs) - 1)
+    hidden, known = (triples[pairs[part].view(-1).sort().values] for part in (order[:number], order[number:]))
     known_index, hidden_index = (
         TripleIndex(part, num_entities=num_entities, num_relations=num_relations, keys="auto")
         for part in (known, hidden)
     )
     return Planted(known, hidden, known_index, hidden_index)
+
+
+def _inverse_pairs(triples: LongTensor) -> LongTensor:
+    """Return the places of triples and their inverses, ``(k, 2)``, if all have one; none for other graphs."""
+    forward = (triples[:, RELATION] % 2 == 0).nonzero().squeeze(-1)
+    backward = (triples[:, RELATION] % 2 == 1).nonzero().squeeze(-1)
+    if len(forward) != len(backward):
+        return forward.new_empty((0, 2))
+    turned = triples[backward].flip(-1) - torch.tensor([0, 1, 0])
+    ordered = [
+        part[torch.from_numpy(np.lexsort(triple.numpy().T))]
+        for part, triple in ((forward, triples[forward]), (backward, turned))
+    ]
+    pairs = torch.stack(ordered, dim=-1)
+    inverse = triples[pairs[:, 1]].flip(-1) - torch.tensor([0, 1, 0])
+    return pairs if torch.equal(triples[pairs[:, 0]], inverse) else forward.new_empty((0, 2))

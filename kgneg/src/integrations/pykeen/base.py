@@ -105,7 +105,9 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         if fn_budget is None:
             self.corruptor = self.make_corruptor(setup, common, **options)
         else:
-            self.corruptor, self.operating_point = budgeted(type(self), options, setup, common, fn_budget)
+            self.corruptor, self.operating_point = budgeted(
+                type(self), options, setup, common, fn_budget, self.num_negs_per_pos
+            )
         self._trusted = False
 
     @classmethod

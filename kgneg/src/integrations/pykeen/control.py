@@ -54,7 +54,7 @@ def _learned(setup: Setup) -> TruthPrior:
 
 
 def budgeted(
-    sampler: Any, options: Mapping[str, Any], setup: Setup, common: Mapping[str, Any], budget: float
+    sampler: Any, options: Mapping[str, Any], setup: Setup, common: Mapping[str, Any], budget: float, negatives: int
 ) -> tuple[Corruptor, OperatingPoint]:
     """Make a corruptor that keeps a budget of false negatives.
 
@@ -63,6 +63,7 @@ def budgeted(
     :param setup: the graph
     :param common: the arguments of every corruptor
     :param budget: see :func:`~kgneg.core.plausibility.find_operating_point`
+    :param negatives: how many negatives each positive gets
     :returns: the corruptor, and where it operates
     """
     filtered, settled = common["index"] is not None, sampler.settled(options)
@@ -73,15 +74,15 @@ def budgeted(
         return sampler.make_controlled(part, arguments, ceiling, **settled)  # type: ignore[no-any-return]
 
     def search() -> OperatingPoint:
-        return find_operating_point(make, _planted(setup), _learned(setup), budget, seed=_SEED)
+        return find_operating_point(make, _planted(setup), _learned(setup), budget, negatives=negatives, seed=_SEED)
 
-    key = _spelled([sampler.__qualname__, dict(settled), budget, filtered])
+    key = _spelled([sampler.__qualname__, dict(settled), budget, filtered, negatives])
     point: OperatingPoint = search() if key is None else setup.build("operating point", key, search)
     ceiling = PlausibilityCeiling(truth_prior(setup))
     if point.share < 1:
         # a share of the proposals, not a limit, is what carries over to the whole graph, of which more is known
         free = sampler.make_controlled(setup, {**common, "seed": _SEED}, ceiling, **settled)
-        logits = proposal_logits(free, setup.mapped_triples, ceiling.prior, seed=_SEED)
+        logits = proposal_logits(free, setup.mapped_triples, ceiling.prior, negatives=negatives, seed=_SEED)
         ceiling = PlausibilityCeiling(ceiling.prior, logits.quantile(point.share).item() if point.share else -math.inf)
     logger.info("fn_budget=%g: the ceiling lets %.3g pass, ratio %.3g", budget, point.share, point.ratio)
     return sampler.make_controlled(setup, dict(common), ceiling, **options), point

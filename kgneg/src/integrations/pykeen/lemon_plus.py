@@ -23,6 +23,8 @@ __all__ = ["LemonPlusNegativeSampler"]
 
 #: The share of uniform negatives at a budget of 1, and the budget whose options are taken where there is none.
 _UNIFORM, _NO_BUDGET = 0.8, 2.0
+#: Of how many candidates the most plausible one is taken at the largest budgets.
+_MOST = 8
 
 
 class LemonPlusNegativeSampler(KgnegNegativeSampler):
@@ -44,7 +46,7 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
     :param uniform_share: the share of negatives that is drawn uniformly, in ``[0, 1)``; ``None`` takes 0.8 divided by
         the budget, and 0.4 without one
     :param best_of: of how many candidates the most plausible one is taken; ``None`` takes one for a budget of 1, two
-        for 1.5, and so on, and three without one
+        for 1.5, and so on up to eight, and three without one
     :param n_clusters: into how many clusters texts are divided
     :param n_nearest: how many clusters nearest to the replaced entity candidates come from
     :param curriculum: after how many epochs; before, pools narrow down from the whole domain or range
@@ -94,7 +96,7 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
         if uniform_share is None:
             uniform_share = _UNIFORM / hardness
         if best_of is None:
-            best_of = round(2 * hardness) - 1
+            best_of = min(round(2 * hardness) - 1, _MOST)
         if validate_share("uniform_share", uniform_share) == 1:
             raise InvalidInputError("uniform_share=1 leaves nothing to lemon+: take kgneg-uniform")
         super().__init__(

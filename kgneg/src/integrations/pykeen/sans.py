@@ -37,6 +37,8 @@ class SansNegativeSampler(KgnegNegativeSampler):
     :param anchor: ``"kept"`` as published, or ``"replaced"``: whose neighbours are candidates
     :param uniform_share: the share of negatives that is drawn uniformly instead, in ``[0, 1]``
     :param sides: which end to replace; see ``kgneg-uniform``
+    :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
+        least 1; ``None``: any number
     :param seed: the seed of the walks and of the private generator; ``None`` takes torch's initial seed
     """
 

@@ -9,6 +9,7 @@ import torch
 from pykeen.sampling import NegativeSampler
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.plausibility import TruthPrior
 from kgneg.core.seeding import PrivateGenerators
 from kgneg.core.triples import TripleIndex
 
@@ -28,8 +29,8 @@ def streams(sampler: NegativeSampler) -> Iterator[PrivateGenerators]:
 
 
 def _own_buffers(sampler: NegativeSampler) -> dict[str, torch.Tensor]:
-    """Return the buffers of a sampler but for indices of known triples, which are made anew for the triples at hand."""
-    indices = tuple(f"{name}." for name, module in sampler.named_modules() if isinstance(module, TripleIndex))
+    """Return the buffers of a sampler but for what is learned from known triples anew for the triples at hand."""
+    indices = tuple(f"{name}." for name, part in sampler.named_modules() if isinstance(part, TripleIndex | TruthPrior))
     return {name: value for name, value in sampler.state_dict().items() if not name.startswith(indices)}
 
 
@@ -37,7 +38,7 @@ def sampler_state(sampler: NegativeSampler) -> dict[str, Any]:
     """Return what a sampler needs to go on where it stands.
 
     :param sampler: any sampler
-    :returns: its kind, its persistent buffers without indices of known triples, and where its streams stand
+    :returns: its kind, its persistent buffers without indices of known triples and priors, and where its streams stand
     """
     return {
         "kind": type(sampler).__name__,
