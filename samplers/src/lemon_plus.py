@@ -6,6 +6,7 @@ import math
 from typing import Any, ClassVar, cast
 
 import torch
+from torch.utils.data import get_worker_info
 
 from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
@@ -77,7 +78,9 @@ class LemonPlusCorruptor(BufferModule, Corruptor):
         self.best_of = validate_count("best_of", best_of)
         self.curriculum, self.width = validate_count("curriculum", curriculum, 0), validate_count("width", width)
         if self.curriculum and not (isinstance(pool, LemonCorruptor) and pool.rows.shape[1] > 1):
-            raise InvalidInputError("a curriculum narrows pools made of clusters: give a pool of LemonCorruptor")
+            raise InvalidInputError(
+                "a curriculum narrows pools made of several clusters: take n_clusters of at least 2, or no curriculum"
+            )
         #: how many slots were filled, which is what a curriculum goes by
         self.register_buffer("seen", torch.tensor(0.0, dtype=torch.float64))
 
@@ -90,6 +93,11 @@ class LemonPlusCorruptor(BufferModule, Corruptor):
         :returns: ids and hits of shape ``(q, n)``; no hit where no candidate is allowed
         """
         if self.curriculum:
+            if get_worker_info() is not None:
+                raise InvalidInputError(
+                    "a curriculum goes by what was drawn, which worker processes do not tell: take num_workers=0, or "
+                    "curriculum=0"
+                )
             self._narrow()
         ids, hit = self.pool.propose(queries, n * self.best_of, generator)
         ids = ids.int()

@@ -243,5 +243,5 @@ def test_parts_that_do_not_fit(triples: LongTensor, prior: TruthPrior) -> None:
     with pytest.raises(InvalidInputError, match="the prior is for 40 entities and 3 relations"):
         LemonPlusCorruptor(typed_pool(triples), PlausibilityCeiling(other), **SIZES)
     for pool in (typed_pool(triples), clustered_pool(triples, 4, 1)):
-        with pytest.raises(InvalidInputError, match="a curriculum narrows pools made of clusters"):
+        with pytest.raises(InvalidInputError, match="a curriculum narrows pools made of several clusters"):
             LemonPlusCorruptor(pool, PlausibilityCeiling(prior), curriculum=10, **SIZES)

@@ -55,7 +55,7 @@ class VerifiedPlan:
         expected = np.zeros(len(self.targets))
         drawn = 0
         rows = torch.arange(len(self.positives)).repeat(self.rounds)
-        for some in torch.split(rows, self.batch):
+        for some in torch.split(rows, self.batch) if len(rows) else ():
             owner = self.owner[some]
             triples, mask = draw(self.positives[some].to(device))
             found = (triples.cpu() == self.targets[owner][:, None]).all(dim=-1)

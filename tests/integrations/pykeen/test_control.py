@@ -167,8 +167,8 @@ def test_mixtures_with_a_budget(umls: UMLS, make: Make) -> None:
     assert ratio(make, MixtureNegativeSampler, umls, **options) > 1.5
     assert ratio(make, MixtureNegativeSampler, umls, fn_budget=1.3, **options) < 1.3 * 1.15
     typed = {"components": "typed=1", "components_kwargs": {"typed": {"fn_budget": 1.5}}}
-    built = make(MixtureNegativeSampler, umls.training, **typed)
-    assert built.operating_point is None
+    with pytest.raises(InvalidInputError, match="fn_budget of typed belongs to the mixture as a whole"):
+        make(MixtureNegativeSampler, umls.training, **typed)
 
 
 @pytest.mark.parametrize("sampler", [DynamicNegativeSampler, NSCachingNegativeSampler])

@@ -44,7 +44,8 @@ class OperatingPoint:
 
     :param share: the share of the method's proposals below the ceiling, in ``[0, 1]``; 1: no ceiling, 0: none passes
     :param ratio: hidden true triples among the negatives, relative to uniform negatives
-    :param upper: the same, plus one standard error; what was compared with the budget
+    :param upper: the same, plus one standard error of the draws, which is what was compared with the budget; which
+        triples were hidden adds to the error, above all on small graphs
     :param uniform_rate: hidden true triples per uniform negative
     :param tried: pairs of ``share`` and ``ratio`` that were measured, the wider ceilings first
     """
@@ -76,7 +77,8 @@ def find_operating_point(
     """Find the widest ceiling at which a method draws no more true triples than a budget allows.
 
     Negatives are drawn for the known triples of a graph with hidden ones, under lower and lower ceilings, until the
-    rate of hidden triples among them, plus one standard error, is within the budget. Only positives are asked whose
+    rate of hidden triples among them, plus one standard error of the draws, is within the budget. Uniform negatives
+    are those of both ends, whatever ends the method replaces. Only positives are asked whose
     pairs have a hidden completion; the others cannot hit any. A method that looks at a model sees the prior in its
     place, which is the hardest that a model could be as far as the known triples tell.
 
@@ -106,6 +108,11 @@ def find_operating_point(
         tried.append((share, ratio))
         if upper <= budget:
             return OperatingPoint(share, ratio, upper, uniform, tuple(tried))
+    logger.warning(
+        "fn_budget=%g cannot be met: the lowest ratio of %d ceilings is %.3g. All negatives are drawn uniformly; raise "
+        "the budget, or take another method",
+        *(budget, len(tried), min(ratio for _, ratio in tried)),
+    )
     return OperatingPoint(0.0, 1.0, 1.0, uniform, tuple(tried))
 
 

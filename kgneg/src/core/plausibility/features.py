@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar
 
 import numpy as np
@@ -17,10 +18,13 @@ from kgneg.core.validation import validate_count, validate_triples
 
 __all__ = ["PlausibilityFeatures"]
 
+logger = logging.getLogger(__name__)
+
 _FLOOR = 1e-3  # of what is reconstructed, before its logarithm
 _DENSE = 1 << 26  # as many counts are held in a plain table
 _CELLS = 1 << 22  # numbers that are gathered at once
 _ROUNDS = 4
+_MAX_BYTES = 1 << 30  # of the factors; where they would take more, the rank is lowered
 
 
 class PlausibilityFeatures(BufferModule):
@@ -44,7 +48,8 @@ class PlausibilityFeatures(BufferModule):
     :param triples: shape: ``(m, 3)``, the known triples
     :param num_entities: the number of entities
     :param num_relations: the number of relations
-    :param rank: the rank of the factorisation; 0 leaves it out
+    :param rank: the rank of the factorisation; 0 leaves it out; lowered, with a warning, where its factors would take
+        more than 1 GiB
     :param seed: the seed of the factorisation
     :raises InvalidInputError: if there are no triples, or ids are out of range
 
@@ -149,22 +154,22 @@ class PlausibilityFeatures(BufferModule):
             place = torch.searchsorted(self.popular, at).clamp_(max=len(self.popular) - 1)
             popularity = torch.where(self.popular[place] == at, self.popularity[place], 0.0)
         else:
-            popularity = self.popularity.index_select(0, at.view(-1)).view(at.shape)
+            popularity = self.popularity.index_select(0, at.reshape(-1)).view(at.shape)
         joined = (queries.kept * self.num_entities)[:, None] + ids
-        link = self.links.contains(joined.view(-1)).view(at.shape).to(popularity.dtype)
+        link = self.links.contains(joined.reshape(-1)).view(at.shape).to(popularity.dtype)
         return popularity, link, self._affinity(row, ids)
 
     def _affinity(self, row: LongTensor, ids: IntTensor) -> FloatTensor:
         rank = self.entity_factors.shape[1]
         if not rank:
             return torch.zeros(ids.shape, device=ids.device)
-        pairs = self.pair_factors.index_select(0, row.clamp(min=0)) * (row >= 0)[:, None]
-        found = torch.empty(ids.shape, device=ids.device, dtype=pairs.dtype)
-        step = max(1, _CELLS // (rank * max(1, ids.shape[1])))
+        found = torch.empty(ids.shape, device=ids.device, dtype=self.pair_factors.dtype)
+        step = max(1, _CELLS // (rank * (1 + ids.shape[1])))
         for begin in range(0, len(ids), step):
-            part = ids[begin : begin + step]
+            part, own = ids[begin : begin + step], row[begin : begin + step]
+            pairs = self.pair_factors.index_select(0, own.clamp(min=0)) * (own >= 0)[:, None]
             factors = self.entity_factors.index_select(0, part.reshape(-1)).view(*part.shape, rank)
-            found[begin : begin + step] = torch.bmm(factors, pairs[begin : begin + step, :, None]).squeeze(-1)
+            found[begin : begin + step] = torch.bmm(factors, pairs[:, :, None]).squeeze(-1)
         return found
 
     def _slot(self, queries: Queries) -> LongTensor:
@@ -175,7 +180,13 @@ def _factorise(
     entity: LongTensor, column: LongTensor, shape: tuple[int, int], rank: int, seed: int
 ) -> tuple[FloatTensor, FloatTensor]:
     """Return factors of the columns, with the singular values, and of the rows of a table of zeros and ones."""
-    rank = min(rank, min(shape) - 1)
+    fits = _MAX_BYTES // (4 * sum(shape))
+    if rank > fits:
+        logger.warning(
+            "factors of rank %d for %d pairs and %d entities exceed %d bytes: taking rank %d",
+            *(rank, shape[1], shape[0], _MAX_BYTES, fits),
+        )
+    rank = min(rank, min(shape) - 1, fits)
     if rank <= 0:
         return torch.zeros(shape[1], 0), torch.zeros(shape[0], 0)
     from sklearn.utils.extmath import randomized_svd

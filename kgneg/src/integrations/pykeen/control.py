@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Mapping
@@ -76,7 +77,7 @@ def budgeted(
     def search() -> OperatingPoint:
         return find_operating_point(make, _planted(setup), _learned(setup), budget, negatives=negatives, seed=_SEED)
 
-    key = _spelled([sampler.__qualname__, dict(settled), budget, filtered, negatives])
+    key = _spelled([sampler.__module__, sampler.__qualname__, dict(settled), budget, filtered, negatives])
     point: OperatingPoint = search() if key is None else setup.build("operating point", key, search)
     ceiling = PlausibilityCeiling(truth_prior(setup))
     if point.share < 1:
@@ -93,12 +94,20 @@ def _spelled(value: Any) -> Any:
     if isinstance(value, LemonSettings):
         return value.to_dict()
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
+        return [
+            "array",
+            hashlib.blake2b(value.tobytes(), digest_size=16).hexdigest(),
+            value.dtype.str,
+            list(value.shape),
+        ]
     if isinstance(value, torch.Tensor):
         return content_key(value)
     if isinstance(value, Mapping):
         value = [[str(name), one] for name, one in value.items()]
     if isinstance(value, list | tuple):
         parts = [_spelled(one) for one in value]
-        return None if any(part is None and one is not None for part, one in zip(parts, value, strict=True)) else parts
-    return str(value) if value is None or isinstance(value, str | int | float | Path) else None
+        return None if None in parts else parts
+    if isinstance(value, str | Path) and Path(value).is_file():
+        state = Path(value).stat()
+        return [str(value), state.st_mtime_ns, state.st_size]
+    return repr(value) if value is None or isinstance(value, str | int | float | Path) else None

@@ -10,7 +10,7 @@ from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.plausibility import PlausibilityCeiling, validate_budget
 from kgneg.core.typing import LongTensor
-from kgneg.core.validation import validate_share
+from kgneg.core.validation import validate_count, validate_share
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.control import truth_prior
 from kgneg.integrations.pykeen.lemon import entity_vectors, lemon_pools
@@ -23,8 +23,8 @@ __all__ = ["LemonPlusNegativeSampler"]
 
 #: The share of uniform negatives at a budget of 1, and the budget whose options are taken where there is none.
 _UNIFORM, _NO_BUDGET = 0.8, 2.0
-#: Of how many candidates the most plausible one is taken at the largest budgets.
-_MOST = 8
+#: Of how many candidates the most plausible one is taken at the largest budgets; how many clusters make a pool.
+_MOST, _NEAREST = 8, 5
 
 
 class LemonPlusNegativeSampler(KgnegNegativeSampler):
@@ -48,7 +48,8 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
     :param best_of: of how many candidates the most plausible one is taken; ``None`` takes one for a budget of 1, two
         for 1.5, and so on up to eight, and three without one
     :param n_clusters: into how many clusters texts are divided
-    :param n_nearest: how many clusters nearest to the replaced entity candidates come from
+    :param n_nearest: how many clusters nearest to the replaced entity candidates come from; ``None`` takes five, or all
+        if there are fewer
     :param curriculum: after how many epochs; before, pools narrow down from the whole domain or range
     :param texts: texts of the entities, see ``lemon``
     :param missing_text: what to do about entities without text, see ``lemon``
@@ -83,7 +84,7 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
         uniform_share: float | None = None,
         best_of: int | None = None,
         n_clusters: int = 15,
-        n_nearest: int = 5,
+        n_nearest: int | None = None,
         curriculum: float = 0.0,
         texts: Any = None,
         missing_text: str = "error",
@@ -97,6 +98,8 @@ class LemonPlusNegativeSampler(KgnegNegativeSampler):
             uniform_share = _UNIFORM / hardness
         if best_of is None:
             best_of = min(round(2 * hardness) - 1, _MOST)
+        if n_nearest is None:
+            n_nearest = min(_NEAREST, validate_count("n_clusters", n_clusters))
         if validate_share("uniform_share", uniform_share) == 1:
             raise InvalidInputError("uniform_share=1 leaves nothing to lemon+: take kgneg-uniform")
         super().__init__(

@@ -118,6 +118,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
             "filtered",
             "filterer",
             "sides",
+            "fn_budget",
         }
         parts = []
         for name, share in shares.items():

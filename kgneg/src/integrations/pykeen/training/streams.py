@@ -9,7 +9,7 @@ import torch
 from pykeen.sampling import NegativeSampler
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.plausibility import TruthPrior
+from kgneg.core.plausibility import PlausibilityCeiling, TruthPrior
 from kgneg.core.seeding import PrivateGenerators
 from kgneg.core.triples import TripleIndex
 
@@ -30,7 +30,8 @@ def streams(sampler: NegativeSampler) -> Iterator[PrivateGenerators]:
 
 def _own_buffers(sampler: NegativeSampler) -> dict[str, torch.Tensor]:
     """Return the buffers of a sampler but for what is learned from known triples anew for the triples at hand."""
-    indices = tuple(f"{name}." for name, part in sampler.named_modules() if isinstance(part, TripleIndex | TruthPrior))
+    learned = TripleIndex | TruthPrior | PlausibilityCeiling
+    indices = tuple(f"{name}." for name, part in sampler.named_modules() if isinstance(part, learned))
     return {name: value for name, value in sampler.state_dict().items() if not name.startswith(indices)}
 
 
