@@ -208,7 +208,7 @@ def _words(data: CompareData, texts: str | None, dataset: str | None) -> tuple[l
     """Return texts for entities and relations: those given, the names in the folder, those of the graph, or labels."""
     factory = data.training
     entities, relations = (
-        [(getattr(factory, f"{what}_id_to_label", None) or {}).get(number, str(number)) for number in range(size)]
+        [str((getattr(factory, f"{what}_id_to_label", None) or {}).get(number, number)) for number in range(size)]
         for what, size in (("entity", factory.num_entities), ("relation", factory.num_relations))
     )
     relation_names = _names(dataset, "relations")

@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 _PURPOSE = 0x726566
 _DIM = 32
 _LOSS, _RATE, _BATCH, _NEGATIVES, _SHARED = "crossentropy", 0.02, 1024, 64, 64
-#: Without a given number of epochs, the model sees about so many positives, in so many epochs.
-_SEEN, _FEWEST, _MOST = 600_000, 5, 50
+#: Without a given number of epochs, the model sees about so many positives, in all and of each entity, in so many epochs.
+_SEEN, _OF_ENTITY, _FEWEST, _MOST = 600_000, 30, 5, 50
 _RANKED = 500  # triples on which the model is judged itself
 _POSITIVES = 100_000  # whose scores are compared with those of negatives
 _BLOCK = 1 << 16
@@ -137,16 +137,17 @@ def _sample(triples: LongTensor, number: int, seed: int) -> LongTensor:
     return triples[torch.randperm(len(triples), generator=torch.Generator().manual_seed(seed))[:number]]
 
 
-def epochs_of(settings: AuditSettings, triples: int) -> int:
+def epochs_of(settings: AuditSettings, triples: int, entities: int) -> int:
     """Return for how many epochs the reference model is trained.
 
     :param settings: the settings
     :param triples: the number of training triples
-    :returns: the number that was given, or one that makes small graphs be seen often enough
+    :param entities: the number of entities
+    :returns: the number that was given, or one that makes small and sparse graphs be seen often enough
     """
     if settings.reference_epochs is not None:
         return settings.reference_epochs
-    return min(max(-(-_SEEN // triples), _FEWEST), _MOST)
+    return min(max(-(-max(_SEEN, _OF_ENTITY * entities) // triples), _FEWEST), _MOST)
 
 
 def make_reference(settings: AuditSettings, data: AuditData, model: Any = None) -> tuple[Reference, dict[str, Any]]:
@@ -164,8 +165,9 @@ def make_reference(settings: AuditSettings, data: AuditData, model: Any = None) 
         "model": settings.reference,
         "given": False,
         "dim": (settings.reference_dim or _DIM) if _has_dim(settings.reference) else None,
-        "epochs": epochs_of(settings, len(data.train)),
+        "epochs": epochs_of(settings, len(data.train), data.training.num_entities),
         "loss": _LOSS,
+        "regularizer": None,
         "learning_rate": _RATE,
         "batch_size": _BATCH,
         "negatives": _NEGATIVES,
@@ -210,13 +212,15 @@ def _construct(about: dict[str, Any], data: AuditData) -> Any:
     from pykeen.models import model_resolver
     from pykeen.utils import NoRandomSeedNecessary
 
-    dim = {} if about["dim"] is None else {"embedding_dim": about["dim"]}
+    options = {} if about["dim"] is None else {"embedding_dim": about["dim"]}
+    if "regularizer" in inspect.signature(find_model(about["model"])).parameters:
+        options["regularizer"] = None  # that of DistMult can shrink a relation to nothing before it is learned
     return model_resolver.make(
         about["model"],
         triples_factory=data.training,
         loss=about["loss"],
         random_seed=NoRandomSeedNecessary,  # the stream is seeded already, and only torch's
-        **dim,
+        **options,
     )
 
 

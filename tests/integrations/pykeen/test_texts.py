@@ -18,6 +18,7 @@ from kgneg.core.errors import InvalidInputError, MissingTextError
 from kgneg.integrations.pykeen import KgnegDataset, KgnegNegativeSampler, LemonNegativeSampler, to_pykeen
 from kgneg.integrations.pykeen import lemon as lemon_module
 from kgneg.integrations.pykeen.factories import find_labels
+from kgneg.integrations.pykeen.texts import entity_texts
 
 Lemon = Callable[..., KgnegNegativeSampler]
 TRIPLES = torch.tensor([[0, 0, 1], [1, 0, 2], [2, 0, 3], [3, 0, 4], [4, 0, 5], [5, 0, 6], [6, 0, 7], [7, 0, 8]])
@@ -299,3 +300,18 @@ def test_texts_survive_the_way_from_a_graph(folder: Path, read: Callable[..., se
     from kgneg.datasets import load
 
     assert read(to_pykeen(load(folder)).training) == {"a deer", "a plant", "a cat", "hot"}
+
+
+def test_labels_that_are_numbers(tmp_path: Path) -> None:
+    """PyKEEN reads the labels 00001740 and 10000000 as numbers, the table of texts has them as they are written."""
+    triples = tmp_path / "train.tsv"
+    triples.write_text("00001740\tis\t10000000\n10000000\tis\t00002137\n", encoding="utf-8")
+    table = tmp_path / "entities.tsv"
+    table.write_text("id\tname\n00001740\tentity\n10000000\tdog\n00002137\tidea\n", encoding="utf-8")
+    numbers = {1740: 0, 2137: 1, 10000000: 2}
+    factory = TriplesFactory(torch.tensor([[0, 0, 2], [2, 0, 1]]), entity_to_id=numbers, relation_to_id={"is": 0})
+    labels = find_labels(factory.mapped_triples, 3)
+    assert labels is not None
+    assert labels.entities == ("1740", "2137", "10000000")
+    assert entity_texts(table, labels, 3, "error") == ["entity", "idea", "dog"]
+    assert entity_texts(None, labels, 3, "error") == ["1740", "2137", "10000000"]

@@ -119,9 +119,10 @@ class _Frozen(dict[str, str]):
 
 def _labels(factory: TriplesFactory) -> Labels:
     # ids may have gaps
-    entities = tuple(factory.entity_id_to_label.get(number, str(number)) for number in range(factory.num_entities))
+    # and be numbers, where a reader of PyKEEN took them for such, as it does for WN18RR
+    entities = tuple(str(factory.entity_id_to_label.get(number, number)) for number in range(factory.num_entities))
     names = factory.relation_id_to_label
-    relations = tuple(names.get(number, str(number)) for number in range(factory.real_num_relations))
+    relations = tuple(str(names.get(number, number)) for number in range(factory.real_num_relations))
     metadata: Mapping[str, Any] = factory.metadata or {}
     texts = _Frozen(metadata.get("texts", {}))
     return Labels(entities, relations, texts, tuple(metadata.get("types", ())))

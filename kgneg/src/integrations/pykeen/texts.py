@@ -50,6 +50,10 @@ def entity_texts(
         return [humanise(name) for name in names]
     source = own if texts is None else texts if isinstance(texts, Mapping) else _read(texts)
     source = {name: text for name, text in source.items() if not isinstance(text, str) or text.strip()}
+    if not all(name in source for name in names):
+        # PyKEEN reads 00001740 as a number, and so its label is 1740
+        numbers = {str(int(name)): text for name, text in source.items() if str(name).isdecimal()}
+        source = {**numbers, **source}
     lacking = [name for name in names if not source.get(name)]
     if lacking and (missing == "error" or len(lacking) == num_entities):
         raise MissingTextError(
