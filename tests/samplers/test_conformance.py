@@ -16,6 +16,7 @@ import torch
 
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor, Queries
+from kgneg.core.errors import InvalidInputError
 from kgneg.core.plausibility import PlausibilityCeiling, TruthPrior
 from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
@@ -180,6 +181,11 @@ class TestLemonPlusCurriculum(TestLemonPlus):
             num_entities=sizes[0],
             num_relations=sizes[1],
         )
+
+    def test_workers(self) -> None:
+        """Workers cannot tell how much they drew, so a curriculum would not go on."""
+        with pytest.raises(InvalidInputError, match="take num_workers=0, or curriculum=0"):
+            super().test_workers()
 
 
 class TestSans(Suite):

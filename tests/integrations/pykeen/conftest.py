@@ -15,6 +15,7 @@ import torch
 from pykeen.datasets import UMLS, Nations
 from pykeen.triples import TriplesFactory
 
+from kgneg.core.plausibility import budget, prior
 from kgneg.core.queries import Queries
 from kgneg.integrations.pykeen import (
     GivenNegativeSampler,
@@ -49,6 +50,14 @@ def own_folders(cache_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     state = torch.get_rng_state()
     yield
     torch.set_rng_state(state)
+
+
+@pytest.fixture(autouse=True)
+def small_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find ceilings by few draws: what a budget is worth is tested where budgets are."""
+    monkeypatch.setattr(budget, "_DRAWN", 8_000)
+    monkeypatch.setattr(budget, "_OF_PROPOSALS", 4_000)
+    monkeypatch.setattr(prior, "_NEGATIVES", 10_000)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pykeen.datasets.base import Dataset
 from pykeen.triples import CoreTriplesFactory
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.plausibility import PlausibilityCeiling, TruthPrior, budget
+from kgneg.core.plausibility import PlausibilityCeiling, TruthPrior, budget, prior
 from kgneg.core.queries import Queries
 from kgneg.integrations.pykeen import (
     SAMPLERS,
@@ -41,6 +41,8 @@ every_controlled = pytest.mark.parametrize("sampler", CONTROLLED, ids=lambda sam
 def fewer_positives(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be content with less exact rates, which are stricter ones: a standard error counts as well."""
     monkeypatch.setattr(budget, "_DRAWN", 48_000)
+    monkeypatch.setattr(budget, "_OF_PROPOSALS", 1 << 16)
+    monkeypatch.setattr(prior, "_NEGATIVES", 200_000)
 
 
 def held_out_rate(sampler: KgnegNegativeSampler, dataset: Dataset) -> float:

@@ -16,7 +16,7 @@ from pykeen.pipeline import pipeline, pipeline_from_config
 from pykeen.sampling import negative_sampler_resolver
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.plausibility import PlausibilityCeiling, budget
+from kgneg.core.plausibility import PlausibilityCeiling, budget, prior
 from kgneg.integrations.pykeen import KgnegNegativeSampler, KgnegUniformNegativeSampler, LemonPlusNegativeSampler
 from kgneg.samplers import LemonPlusCorruptor, MixtureCorruptor, UniformCorruptor
 
@@ -38,6 +38,8 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def fewer_positives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "_DRAWN", 16_000)
+    monkeypatch.setattr(budget, "_OF_PROPOSALS", 1 << 16)
+    monkeypatch.setattr(prior, "_NEGATIVES", 200_000)
 
 
 def parts_of(sampler: KgnegNegativeSampler) -> tuple[LemonPlusCorruptor, UniformCorruptor]:
