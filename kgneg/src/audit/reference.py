@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _PURPOSE = 0x726566
 _DIM = 32
 _LOSS, _RATE, _BATCH, _NEGATIVES, _SHARED = "crossentropy", 0.02, 1024, 64, 64
-#: Without a given number of epochs, the model sees about so many positives, in all and of each entity, in so many epochs.
+#: Without a given number of epochs, the model sees about so many positives, in all and per entity, in so many epochs.
 _SEEN, _OF_ENTITY, _FEWEST, _MOST = 600_000, 30, 5, 50
 _RANKED = 500  # triples on which the model is judged itself
 _POSITIVES = 100_000  # whose scores are compared with those of negatives
