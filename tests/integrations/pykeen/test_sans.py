@@ -106,3 +106,16 @@ def test_training_and_errors(nations: Nations, umls: UMLS) -> None:
     assert 1 < corruptor.pools.size(torch.arange(135)).max() <= 6
     with pytest.raises(TypeError, match="colour"):
         make(nations.training, colour="red")
+
+
+def test_a_component_of_a_mixture() -> None:
+    training = Nations().training
+    sampler = negative_sampler_resolver.make(
+        "mixture",
+        {"components": "sans=1,kgneg-uniform=1", "components_kwargs": {"sans": {"hops": 1}}},
+        mapped_triples=training.mapped_triples,
+        num_entities=training.num_entities,
+        num_relations=training.num_relations,
+    )
+    assert [type(part) for part in sampler.corruptor.components] == [SansCorruptor, UniformCorruptor]
+    assert sampler.corruptor.shares == (0.5, 0.5)
