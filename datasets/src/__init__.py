@@ -1,6 +1,6 @@
 """Knowledge graphs: read them, check them, convert them.
 
-Everything ends in one :class:`KnowledgeGraph`: ids for the samplers, labels and texts for language models, types, and
+Every graph ends in one :class:`KnowledgeGraph`: ids for the samplers, labels and texts for language models, types, and
 the negatives that people have made for some graphs.
 
 .. code-block:: python
@@ -28,6 +28,10 @@ downloaded.
 **Texts.** Language models need a text for each entity. An entity without one is an error unless you ask for its label
 instead, because a vector of ``/m/027rn`` means nothing. :func:`humanise` makes words of a label
 such as ``red_deer`` or an IRI.
+
+**Sentences.** Where relations come from text, :class:`RelationPairs` holds pairs of entities inside sentences with
+their labels. :func:`read_docred` and :func:`read_tacred` read the files of these data sets and of their corrected
+versions, and :func:`read_vectors` reads vectors with labels, wherever they come from.
 """
 
 from __future__ import annotations
@@ -38,17 +42,28 @@ from kgneg.datasets.folder import load_folder
 from kgneg.datasets.graph import KnowledgeGraph
 from kgneg.datasets.rdf import is_rdf, load_rdf
 from kgneg.datasets.readers import read_labelled_triples, read_texts, read_triples, read_types
+from kgneg.datasets.relation_readers import docred_pairs, read_docred, read_tacred
+from kgneg.datasets.relations import RelationPairs
+from kgneg.datasets.vector_files import read_vectors, write_vectors
+from kgneg.datasets.vectors import VectorTable
 
 __all__ = [
     "KnowledgeGraph",
+    "RelationPairs",
+    "VectorTable",
     "available",
+    "docred_pairs",
     "humanise",
     "is_rdf",
     "load",
     "load_folder",
     "load_rdf",
+    "read_docred",
     "read_labelled_triples",
+    "read_tacred",
     "read_texts",
     "read_triples",
     "read_types",
+    "read_vectors",
+    "write_vectors",
 ]
