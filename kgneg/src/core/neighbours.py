@@ -18,7 +18,7 @@ from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
 
-__all__ = ["Neighbours", "find_neighbours"]
+__all__ = ["Neighbours", "fast_products", "find_neighbours"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def find_neighbours(
     found = Neighbours(ids, cosine, 1.0)
     if not len(queries):
         return found
-    with _fast_products(queries.device, not exact_arithmetic):
+    with fast_products(queries.device, not exact_arithmetic):
         if index == "exact":
             _exact(queries, references, groups, found, progress)
         else:
@@ -117,7 +117,7 @@ def _groups(
 
 
 @contextmanager
-def _fast_products(device: torch.device, wanted: bool) -> Iterator[None]:
+def fast_products(device: torch.device, wanted: bool = True) -> Iterator[None]:
     """Let products of float32 matrices round their factors where the hardware gains by it."""
     tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
     switch = value = None
@@ -215,7 +215,9 @@ def _ivf(
     bounds = torch.bincount(home, minlength=len(centroids)).cumsum(0).tolist()
     order_of_lists = (centroids @ centroids.T).argsort(dim=-1, descending=True, stable=True)
     at_home = home if queries is references else nearest_centroids(queries, centroids)[0]
-    probes, recall = _probes(queries, references, groups, (at_home, home, order_of_lists), found.ids.shape[1], generator)
+    probes, recall = _probes(
+        queries, references, groups, (at_home, home, order_of_lists), found.ids.shape[1], generator
+    )
     logger.info("%d of %d clusters are looked through, which hold %.3f", probes, len(centroids), recall)
     members = [turn[low:high] for low, high in zip([0, *bounds[:-1]], bounds, strict=True)]
     askers = at_home.argsort(stable=True).split(torch.bincount(at_home, minlength=len(centroids)).tolist())

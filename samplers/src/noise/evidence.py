@@ -1,0 +1,99 @@
+"""What the neighbours of rows say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kgneg.core.neighbours import find_neighbours
+from kgneg.core.typing import BoolTensor, FloatTensor, LongTensor
+
+__all__ = ["Evidence", "cell_rates", "gather_evidence"]
+
+_SMOOTHING = 0.1  # pretended neighbours, of the average row
+_CELL = 10.0  # pretended rows of a category
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Neighbours of rows, and numbers that a model can learn from.
+
+    :param features: shape: ``(n, 6)``: log shares of positives among the nearest ``k / 3``, ``k`` and ``2 k`` rows, mean
+        cosine to the nearest positives, mean cosine to the negatives among the neighbours, largest cosine to a positive
+    :param positives: shape: ``(n, m)``, int32, the nearest positives; -1 where there are no more
+    :param cosine: shape: ``(n, m)``, their cosines
+    :param recall: which share of the exact neighbours was found
+    """
+
+    features: FloatTensor
+    positives: torch.Tensor
+    cosine: FloatTensor
+    recall: float
+
+
+def gather_evidence(
+    space: FloatTensor,
+    positive: BoolTensor,
+    groups: LongTensor,
+    *,
+    k: int,
+    number: int,
+    index: str,
+    seed: int,
+    progress: bool,
+) -> Evidence:
+    """Find the neighbours of all rows, and their nearest positives, in other groups.
+
+    :param space: shape: ``(n, p)``
+    :param positive: shape: ``(n,)``
+    :param groups: shape: ``(n,)``
+    :param k: how many neighbours count; shares are taken among a third, all and twice as many
+    :param number: how many positives to return
+    :param index: see :func:`~kgneg.core.neighbours.find_neighbours`
+    :param seed: the seed of the clusters
+    :param progress: whether to show progress bars
+    :returns: the evidence
+    """
+    near = find_neighbours(
+        space, space, 2 * k, query_groups=groups, reference_groups=groups, index=index, seed=seed, progress=progress
+    )
+    there = near.ids >= 0
+    hit = positive[near.ids.clamp(min=0).long()] & there
+    weight = near.cosine.clamp(min=0)
+    average = float(positive.double().mean())
+    sums = [(weight * hit).cumsum(dim=-1), weight.cumsum(dim=-1)]
+    sizes = (max(k // 3, 1), k, 2 * k)
+    shares = [(sums[0][:, size - 1] + _SMOOTHING * average) / (sums[1][:, size - 1] + _SMOOTHING) for size in sizes]
+    false = (there & ~hit).float()
+    to_negatives = (near.cosine.nan_to_num(neginf=0.0) * false).sum(-1) / false.sum(-1).clamp(min=1)
+    rows = positive.nonzero().squeeze(-1)
+    support = find_neighbours(
+        space, space[rows], number, query_groups=groups, reference_groups=groups[rows], index=index, seed=seed
+    )
+    known = support.ids >= 0
+    cosine = support.cosine.masked_fill(~known, 0.0)
+    to_positives = cosine.sum(-1) / known.sum(-1).clamp(min=1)
+    features = torch.stack(
+        [*(share.clamp(min=1e-6).log() for share in shares), to_positives, to_negatives, cosine[:, 0]], dim=-1
+    )
+    positives = torch.where(known, rows[support.ids.clamp(min=0).long()].int(), -1)
+    return Evidence(features, positives, support.cosine, near.recall)
+
+
+def cell_rates(cells: LongTensor, positive: BoolTensor, folds: LongTensor) -> FloatTensor:
+    """Return the log share of positives in the category of each row, counted in the other folds and smoothed.
+
+    :param cells: shape: ``(n,)``, categories
+    :param positive: shape: ``(n,)``
+    :param folds: shape: ``(n,)``
+    :returns: shape: ``(n,)``
+    """
+    number, size = int(folds.max()) + 1, int(cells.max()) + 1
+    place = folds * size + cells
+    hits = torch.bincount(place, weights=positive.double(), minlength=number * size).view(number, size)
+    count = torch.bincount(place, minlength=number * size).view(number, size).double()
+    average = positive.double().mean()
+    hits, count = hits.sum(0) - hits, count.sum(0) - count
+    rate = (hits + _CELL * average) / (count + _CELL)
+    return rate.log().float()[folds, cells]
