@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp build clean
+.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp bench-noise build clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -89,6 +89,10 @@ bench: $(VENV)/.stamp-run ## measure the samplers, and for about two hours the t
 
 bench-lp: $(VENV)/.stamp-run ## tune and compare samplers by link prediction, for hours; LP passes options
 	HF_HUB_OFFLINE=1 $(PY) benchmarks/link_prediction.py $(LP)
+
+bench-noise: $(VENV)/.stamp-run ## compare the noise filter with cleanlab; NOISE passes options
+	$(PY) -m pip install --quiet -c constraints.txt --group bench
+	HF_HUB_OFFLINE=1 $(PY) benchmarks/noise.py $(NOISE)
 
 build: $(VENV)/.stamp-release ## build the source distribution and the wheel
 	rm -rf dist

@@ -18,6 +18,8 @@ __all__ = ["RelationPairs"]
 
 logger = logging.getLogger(__name__)
 
+#: From how many words between head and tail on a bucket of ``RelationPairs.places`` begins.
+_DISTANCES = (0, 1, 2, 3, 5, 8, 12, 20)
 _TEXTS = ("head_type", "tail_type", "labels", "all_labels", "groups", "ids")
 
 
@@ -102,6 +104,24 @@ class RelationPairs:
     def types(self) -> tuple[str, ...]:
         """The type of the head and the type of the tail, with a space between them."""
         return tuple(f"{head} {tail}" for head, tail in zip(self.head_type, self.tail_type, strict=True))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Which of head and tail begins first, and how many words are between them.
+
+        ``HT 3-4`` is a head that begins before its tail, with three or four words in between. The buckets are 0, 1, 2,
+        3-4, 5-7, 8-11, 12-19 and 20+; spans that overlap have no word in between.
+        """
+        words = torch.maximum(self.head[:, 0], self.tail[:, 0]) - torch.minimum(self.head[:, 1], self.tail[:, 1])
+        buckets = torch.bucketize(words.clamp(min=0), torch.tensor(_DISTANCES), right=True) - 1
+        spelled = [
+            str(low) if high == low + 1 else f"{low}-{high - 1}"
+            for low, high in zip(_DISTANCES, _DISTANCES[1:], strict=False)
+        ] + [f"{_DISTANCES[-1]}+"]
+        first = (self.head[:, 0] <= self.tail[:, 0]).tolist()
+        return tuple(
+            f"{'HT' if head else 'TH'} {spelled[bucket]}" for head, bucket in zip(first, buckets.tolist(), strict=True)
+        )
 
     def select(self, rows: LongTensor | Sequence[int]) -> RelationPairs:
         """Choose pairs.

@@ -48,6 +48,27 @@ def test_types_and_repr(pairs: RelationPairs) -> None:
     assert len(pairs) == 4
 
 
+def test_places(pairs: RelationPairs) -> None:
+    assert pairs.places == ("HT 1", "TH 1", "HT 2", "TH 3-4")
+
+
+@pytest.mark.parametrize(
+    ("words", "bucket"),
+    [(0, "0"), (1, "1"), (2, "2"), (3, "3-4"), (4, "3-4"), (5, "5-7"), (7, "5-7"), (8, "8-11"), (11, "8-11")]
+    + [(12, "12-19"), (19, "12-19"), (20, "20+"), (90, "20+")],
+)
+def test_places_by_distance(pairs: RelationPairs, words: int, bucket: str) -> None:
+    one = replace(
+        pairs.select([0]),
+        sentences=(("w",) * 100,),
+        head=torch.tensor([[2, 4]]),
+        tail=torch.tensor([[4 + words, 6 + words]]),
+    )
+    assert one.places == (f"HT {bucket}",)
+    assert replace(one, head=one.tail, tail=one.head).places == (f"TH {bucket}",)
+    assert replace(one, tail=torch.tensor([[3, 8]])).places == ("HT 0",)  # they overlap
+
+
 @pytest.mark.parametrize("rows", [[3, 2], torch.tensor([3, 2])])
 def test_select_keeps_the_order_and_only_the_sentences_in_use(pairs: RelationPairs, rows: Any) -> None:
     some = pairs.select(rows)

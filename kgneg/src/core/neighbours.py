@@ -22,7 +22,8 @@ __all__ = ["Neighbours", "fast_products", "find_neighbours"]
 
 logger = logging.getLogger(__name__)
 
-_EXACT_UP_TO = 200_000
+_EXACT_UP_TO = 30_000
+_EXACT_IF_NEEDED = 200_000
 _BLOCK = 1 << 26  # cosines held at once
 _ROWS = 1024  # queries in a block, at most
 _CHUNK = 16  # columns of which the largest is looked at first
@@ -66,8 +67,8 @@ def find_neighbours(
     :param query_groups: shape: ``(q,)``, integers; together with those of the references, or not at all
     :param reference_groups: shape: ``(n,)``
     :param index: ``"exact"`` compares everything; ``"ivf"`` clusters the references and looks through as many clusters
-        as hold 95 % of the neighbours of some queries, at most a sixteenth; ``"auto"`` is exact for up to 200,000
-        references
+        as hold 95 % of the neighbours of some queries, at most a sixteenth; ``"auto"`` is exact for up to 30,000
+        references, and for up to 200,000 if a sixteenth of the clusters does not hold 95 %
     :param exact_arithmetic: whether to multiply in single precision throughout; otherwise hardware that is faster with
         rounded factors may use them (cosines are then off by about 0.0003)
     :param seed: the seed of the clusters
@@ -89,17 +90,19 @@ def find_neighbours(
     groups = _groups(queries, references, query_groups, reference_groups)
     validate_count("k", k)
     if choose("index", index, ("auto", "exact", "ivf")) == "auto":
-        index = "exact" if len(references) <= _EXACT_UP_TO else "ivf"
+        index = "exact" if len(references) <= _EXACT_UP_TO else "auto"
     ids = torch.full((len(queries), k), -1, dtype=torch.int32, device=queries.device)
     cosine = torch.full((len(queries), k), -math.inf, device=queries.device)
     found = Neighbours(ids, cosine, 1.0)
     if not len(queries):
         return found
     with fast_products(queries.device, not exact_arithmetic):
-        if index == "exact":
+        least = _RECALL if index == "auto" and len(references) <= _EXACT_IF_NEEDED else 0.0
+        recall = None if index == "exact" else _ivf(queries, references, groups, found, seed, progress, least)
+        if recall is None:
             _exact(queries, references, groups, found, progress)
         else:
-            found = found._replace(recall=_ivf(queries, references, groups, found, seed, progress))
+            found = found._replace(recall=recall)
     return found._replace(cosine=cosine.clamp_(max=1))
 
 
@@ -199,8 +202,12 @@ def _ivf(
     found: Neighbours,
     seed: int,
     progress: bool,
-) -> float:
-    """Compare the queries near a centroid with the references near the same and the nearest other ones."""
+    least: float,
+) -> float | None:
+    """Compare the queries near a centroid with the references near the same and the nearest other ones.
+
+    Nothing is done, and ``None`` returned, if so few neighbours would be found that the recall is below ``least``.
+    """
     from tqdm.auto import tqdm
 
     number = max(math.isqrt(len(references)), 1)
@@ -219,6 +226,8 @@ def _ivf(
         queries, references, groups, (at_home, home, order_of_lists), found.ids.shape[1], generator
     )
     logger.info("%d of %d clusters are looked through, which hold %.3f", probes, len(centroids), recall)
+    if recall < least:
+        return None
     members = [turn[low:high] for low, high in zip([0, *bounds[:-1]], bounds, strict=True)]
     askers = at_home.argsort(stable=True).split(torch.bincount(at_home, minlength=len(centroids)).tolist())
     of_queries, of_references = groups

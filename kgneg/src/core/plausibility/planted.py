@@ -33,6 +33,25 @@ class Planted:
     index: TripleIndex
     hidden_index: TripleIndex
 
+    @classmethod
+    def of(cls, known: LongTensor, hidden: LongTensor, *, num_entities: int, num_relations: int) -> Planted:
+        """Make a graph of triples that are chosen already, held-out ones for instance.
+
+        :param known: shape: ``(m, 3)``, the triples that are left
+        :param hidden: shape: ``(k, 3)``, those that are not; ones that are known as well are left out
+        :param num_entities: the number of entities
+        :param num_relations: the number of relations
+        :returns: the graph
+        :raises InvalidInputError: if ids are out of range
+        """
+        sizes = {"num_entities": num_entities, "num_relations": num_relations}
+        known, hidden = (
+            torch.unique(validate_triples(part, **sizes).reshape(-1, 3).cpu(), dim=0) for part in (known, hidden)
+        )
+        index = TripleIndex(known, keys="auto", **sizes)
+        hidden = hidden[~index.contains(hidden)]
+        return cls(known, hidden, index, TripleIndex(hidden, keys="auto", **sizes))
+
     def contains(self, queries: Queries, ids: LongTensor) -> BoolTensor:
         """Return which candidates make a hidden triple.
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
 from kgneg.core.plausibility.features import PlausibilityFeatures
 from kgneg.core.plausibility.planted import Planted, plant
+from kgneg.core.plausibility.regression import fit_logistic
 from kgneg.core.queries import Queries
 from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import HEAD, TAIL, FloatTensor, IntTensor, LongTensor
 from kgneg.core.validation import validate_triples
 
-__all__ = ["TruthPrior"]
+__all__ = ["TruthPrior", "uniform_examples"]
 
 logger = logging.getLogger(__name__)
 
 _NEGATIVES = 200_000
-_PENALTY = 1e-5
 _PURPOSE = 0x7072696F72
 
 
@@ -91,10 +88,10 @@ class TruthPrior(BufferModule):
         sizes = {"num_entities": planted.index.num_entities, "num_relations": planted.index.num_relations}
         features = PlausibilityFeatures(planted.known, rank=rank, seed=seed, **sizes)
         generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
-        rows, labels, importance = _examples(planted, generator)
+        rows, labels, importance = uniform_examples(planted, generator)
         queries, ids = rows
         table = features(queries, ids).squeeze(1).double().numpy()
-        return cls(features, *_regression(table, labels.numpy(), importance.numpy()))
+        return cls(features, *fit_logistic(table, labels.numpy(), importance.numpy()))
 
     def with_triples(self, triples: LongTensor, *, seed: int = 0) -> TruthPrior:
         """Return the prior with the features of other triples.
@@ -145,12 +142,16 @@ class TruthPrior(BufferModule):
         return torch.maximum(*found).view(triples.shape[:-1])
 
 
-def _examples(
+def uniform_examples(
     planted: Planted, generator: torch.Generator
 ) -> tuple[tuple[Queries, IntTensor], torch.Tensor, torch.Tensor]:
     """Return pairs with one candidate each, whether that was planted, and how many candidates each stands for.
 
     A candidate counts as often as a uniform sampler meets its pair: once for each known triple that completes it.
+
+    :param planted: the triples
+    :param generator: the source of the random candidates
+    :returns: the pairs and candidates, shape ``(n, 1)``, then labels and numbers, both of shape ``(n,)``
     """
     queries, ids, times = planted.hits()
     known = len(planted.known)
@@ -171,24 +172,3 @@ def _examples(
 
 
 _FIELDS = ("kept", "relation", "replaced", "side")
-
-
-def _regression(table: np.ndarray, labels: np.ndarray, importance: np.ndarray) -> tuple[torch.Tensor, float]:
-    """Return weights and bias of a logistic regression; features that do not vary get no weight."""
-    mean, spread = table.mean(axis=0), table.std(axis=0)
-    varies = spread > 1e-6
-    scaled = (table - mean) / np.where(varies, spread, 1.0) * varies
-    share = importance / importance.sum()
-    base = float(np.clip(share @ labels, 1e-12, 1 - 1e-12))
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, bias = parameters[:-1], parameters[-1]
-        logit = scaled @ weights + bias
-        value = share @ (np.logaddexp(0, logit) - labels * logit) / base + _PENALTY * weights @ weights
-        error = share * (expit(logit) - labels) / base
-        return value, np.append(error @ scaled + 2 * _PENALTY * weights, error.sum())
-
-    start = np.append(np.zeros(table.shape[1]), np.log(base / (1 - base)))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-    weights = found[:-1] / np.where(varies, spread, 1.0) * varies
-    return torch.from_numpy(weights), float(found[-1] - weights @ mean)
