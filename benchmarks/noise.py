@@ -25,11 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import noise_page
 import numpy as np
 import torch
-from noise_growth import METHODS as GROWTH
-from noise_tacred import check_lists
 
 from kgneg.core.seeding import mix_seeds
 from kgneg.core.storage import atomic_path
@@ -38,6 +35,12 @@ from kgneg.integrations.sentence_transformers import SpanEncoder
 from kgneg.samplers.noise import NoiseFilter, parekh_es, parekh_is, score_detection
 from kgneg.samplers.noise.probe import assign_folds, out_of_fold_logits
 from kgneg.samplers.noise.space import project
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from noise_growth import METHODS as GROWTH
+from noise_page import publish, tables
+from noise_tacred import check_lists
 
 NEGATIVE = "NA"
 CLEAN = 16  # documents
@@ -67,10 +70,10 @@ def main() -> None:
         found[name] = measured
         with atomic_path(options.out) as path:
             path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    for table in noise_page.tables(found).values():
+    for table in tables(found).values():
         print(f"\n{table}")
     if options.docs:
-        noise_page.publish(found, options.docs)
+        publish(found, options.docs)
 
 
 def docred(options: argparse.Namespace) -> dict[str, Any] | None:

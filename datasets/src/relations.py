@@ -18,8 +18,8 @@ __all__ = ["RelationPairs"]
 
 logger = logging.getLogger(__name__)
 
-#: From how many words between head and tail on a bucket of ``RelationPairs.places`` begins.
-_DISTANCES = (0, 1, 2, 3, 5, 8, 12, 20)
+#: From how many words between head and tail on a bucket of ``RelationPairs.places`` begins, and its name.
+_DISTANCES = {0: "0", 1: "1", 2: "2", 3: "3-4", 5: "5-7", 8: "8-11", 12: "12-19", 20: "20+"}
 _TEXTS = ("head_type", "tail_type", "labels", "all_labels", "groups", "ids")
 
 
@@ -113,14 +113,11 @@ class RelationPairs:
         3-4, 5-7, 8-11, 12-19 and 20+; spans that overlap have no word in between.
         """
         words = torch.maximum(self.head[:, 0], self.tail[:, 0]) - torch.minimum(self.head[:, 1], self.tail[:, 1])
-        buckets = torch.bucketize(words.clamp(min=0), torch.tensor(_DISTANCES), right=True) - 1
-        spelled = [
-            str(low) if high == low + 1 else f"{low}-{high - 1}"
-            for low, high in zip(_DISTANCES, _DISTANCES[1:], strict=False)
-        ] + [f"{_DISTANCES[-1]}+"]
+        buckets = torch.bucketize(words.clamp(min=0), torch.tensor(list(_DISTANCES)), right=True) - 1
+        names = list(_DISTANCES.values())
         first = (self.head[:, 0] <= self.tail[:, 0]).tolist()
         return tuple(
-            f"{'HT' if head else 'TH'} {spelled[bucket]}" for head, bucket in zip(first, buckets.tolist(), strict=True)
+            f"{'HT' if head else 'TH'} {names[bucket]}" for head, bucket in zip(first, buckets.tolist(), strict=True)
         )
 
     def select(self, rows: LongTensor | Sequence[int]) -> RelationPairs:

@@ -17,6 +17,8 @@ class                        candidates                                      use
 :class:`DynamicCorruptor`    the best of some random entities, by the model  negatives that stay hard
 :class:`NSCachingCorruptor`  a cache per pair that follows the model         hard negatives that the sampler remembers
 ===========================  ==============================================  =========================================
+
+:class:`NoiseFilter` goes the other way: it judges negatives that are there, and finds the positives among them.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from kgneg.samplers.lemon import LemonCorruptor
 from kgneg.samplers.lemon_plus import LemonPlusCorruptor
 from kgneg.samplers.lemon_pools import LemonPools, LemonSettings, build_lemon_pools
 from kgneg.samplers.mixture import MixtureCorruptor
+from kgneg.samplers.noise import NoiseFilter, NoiseReport, parekh_es, parekh_is
 from kgneg.samplers.nscaching import NSCachingCorruptor
 from kgneg.samplers.sans import SansCorruptor, build_sans_pools
 from kgneg.samplers.typed import TypedCorruptor, pools_from_types
@@ -44,12 +47,16 @@ __all__ = [
     "LemonSettings",
     "MixtureCorruptor",
     "NSCachingCorruptor",
+    "NoiseFilter",
+    "NoiseReport",
     "SansCorruptor",
     "TypedCorruptor",
     "UniformCorruptor",
     "build_lemon_pools",
     "build_sans_pools",
     "corruptor_resolver",
+    "parekh_es",
+    "parekh_is",
     "pools_from_types",
 ]
 

@@ -12,6 +12,7 @@ from kgneg.core.typing import BoolTensor, FloatTensor, LongTensor
 __all__ = ["Evidence", "cell_rates", "gather_evidence"]
 
 _SMOOTHING = 0.1  # pretended neighbours, of the average row
+_NEAREST = 10  # positives whose cosine counts
 _CELL = 10.0  # pretended rows of a category
 
 
@@ -19,8 +20,9 @@ _CELL = 10.0  # pretended rows of a category
 class Evidence:
     """Neighbours of rows, and numbers that a model can learn from.
 
-    :param features: shape: ``(n, 6)``: log shares of positives among the nearest ``k / 3``, ``k`` and ``2 k`` rows, mean
-        cosine to the nearest positives, mean cosine to the negatives among the neighbours, largest cosine to a positive
+    :param features: shape: ``(n, 6)``: log shares of positives among the nearest ``k / 3``, ``k`` and ``2 k`` rows,
+        mean cosine to the nearest ten positives, mean cosine to the negatives among the neighbours, largest cosine to a
+        positive
     :param positives: shape: ``(n, m)``, int32, the nearest positives; -1 where there are no more
     :param cosine: shape: ``(n, m)``, their cosines
     :param recall: which share of the exact neighbours was found
@@ -69,16 +71,22 @@ def gather_evidence(
     to_negatives = (near.cosine.nan_to_num(neginf=0.0) * false).sum(-1) / false.sum(-1).clamp(min=1)
     rows = positive.nonzero().squeeze(-1)
     support = find_neighbours(
-        space, space[rows], number, query_groups=groups, reference_groups=groups[rows], index=index, seed=seed
+        space,
+        space[rows],
+        max(number, _NEAREST),
+        query_groups=groups,
+        reference_groups=groups[rows],
+        index=index,
+        seed=seed,
     )
     known = support.ids >= 0
     cosine = support.cosine.masked_fill(~known, 0.0)
-    to_positives = cosine.sum(-1) / known.sum(-1).clamp(min=1)
+    to_positives = cosine[:, :_NEAREST].sum(-1) / known[:, :_NEAREST].sum(-1).clamp(min=1)
     features = torch.stack(
         [*(share.clamp(min=1e-6).log() for share in shares), to_positives, to_negatives, cosine[:, 0]], dim=-1
     )
     positives = torch.where(known, rows[support.ids.clamp(min=0).long()].int(), -1)
-    return Evidence(features, positives, support.cosine, near.recall)
+    return Evidence(features, positives[:, :number], support.cosine[:, :number], near.recall)
 
 
 def cell_rates(cells: LongTensor, positive: BoolTensor, folds: LongTensor) -> FloatTensor:

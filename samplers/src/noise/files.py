@@ -88,7 +88,7 @@ def read_report(folder: str | os.PathLike[str]) -> NoiseReport:
         raise InvalidInputError(f"{path}: cannot be read as Parquet ({error}); was the file cut off?") from error
     state = _state(path, (table.schema.metadata or {}).get(_KEY))
     try:
-        values = {name: _tensor(table.column(name), *kind) for name, kind in state["tensors"].items()}
+        values: dict[str, Any] = {name: _tensor(table.column(name), *kind) for name, kind in state["tensors"].items()}
         values["ids"] = _names(table.column("id").to_pylist(), state["ids"])
         values["classes"] = tuple(state["classes"])
         values |= {name: kind(**state[name]) for name, kind in _STRUCTURES.items()}
@@ -121,10 +121,14 @@ def _columns(report: NoiseReport) -> tuple[dict[str, pa.Array], dict[str, Any]]:
             columns[field.name] = flat if value.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, value.shape[1])
             state["tensors"][field.name] = (str(value.dtype).removeprefix("torch."), list(value.shape[1:]))
         elif field.name in _STRUCTURES:
-            state[field.name] = value._asdict() if isinstance(value, tuple) else asdict(value)
+            state[field.name] = _named(value)
         elif field.name not in ("ids", "classes"):
             state["plain"][field.name] = _plain(field.name, value)
     return columns, state
+
+
+def _named(value: Any) -> dict[str, Any]:
+    return value._asdict() if isinstance(value, ExpectedCount) else asdict(value)
 
 
 def _state(path: Path, text: bytes | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _PURPOSE = 0x6E6F697365
 _CLEAN_HITS = 10  # hidden positives among the clean rows that it takes to learn from them
 _MEMBERS_UP_TO = 60_000
+_SURE = 1e-6
 
 
 class NoiseFilter:
@@ -47,7 +48,8 @@ class NoiseFilter:
     :param k: how many neighbours count; there must be as many positives
     :param mode: ``"intrinsic"`` uses the given labels alone, ``"extrinsic"`` learns from clean rows as well, and
         ``"auto"`` does so if at least 10 of them show a hidden positive
-    :param prior: the share of the negatives that is known to be positive, if it is; probabilities are shifted to it
+    :param prior: the share of the negatives that is known to be positive, above 0 and below 1, if it is known;
+        probabilities are shifted to it
     :param flag: ``"f1"`` flags for the largest expected F1; a number flags from that probability on
     :param eliminate: from which probability on a flagged row is to be eliminated (below it is to be reviewed); ``None``
         eliminates all flagged rows
@@ -93,12 +95,14 @@ class NoiseFilter:
         self.k = validate_count("k", k)
         self.mode = choose("mode", mode, ("auto", "intrinsic", "extrinsic"))
         self.prior = None if prior is None else validate_share("prior", prior)
+        if self.prior in (0, 1):
+            raise InvalidInputError(f"prior must be above 0 and below 1, got {prior!r}: None leaves it open")
         self.policy = Policy.check(flag=flag, eliminate=eliminate, reannotate=reannotate)
         self.floor = None if floor is None else validate_share("floor", floor)
         self.evidence = validate_count("evidence", evidence)
         self.folds = validate_count("folds", folds, 2)
         self.index = choose("index", index, ("auto", "exact", "ivf"))
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = _device(device)
         self.seed = validate_count("seed", seed, 0)
         self.progress = progress
 
@@ -125,8 +129,8 @@ class NoiseFilter:
         :param clean_labels: true labels, read in these rows only
         :returns: the report
         :raises InvalidInputError: if lengths differ, a vector is not finite (its row is named), an id occurs twice, the
-            negative label or any other is missing, there are fewer positives than ``k``, all rows are of one group, or
-            the extrinsic mode has too few clean rows
+            negative label or any other is missing, there are fewer positives than ``k``, all positives or all
+            negatives are of one group, or the extrinsic mode has too few clean rows
         """
         rows = NoiseRows.check(
             embeddings,
@@ -152,7 +156,8 @@ class NoiseFilter:
         else:
             hidden = np.where(labelled, 0.0, hidden)
         if self.prior is not None:
-            hidden, expected = self._shifted(hidden, ~rows.positive.numpy())
+            surely = (rows.clean >= 0).numpy() & (mode == "extrinsic")
+            hidden, expected = self._shifted(hidden, ~rows.positive.numpy(), surely)
         return NoiseReport.build(
             rows=rows,
             mode=mode,
@@ -183,7 +188,10 @@ class NoiseFilter:
     def _folds(self, rows: NoiseRows, best: LongTensor) -> LongTensor:
         of_positives = len(torch.unique(rows.groups[best > 0]))
         if of_positives < 2:
-            raise InvalidInputError("all positives are of one group: nothing learnt from them can be tested on others")
+            raise InvalidInputError(
+                f"the positives are of {of_positives} group(s), and it takes 2: what is learnt from some is tested on "
+                "others. Give finer groups or labels from more of them."
+            )
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, _PURPOSE, 1))
         # the groups with positives first, so that each fold has some
         with_positives = torch.zeros(int(rows.groups.max()) + 1, dtype=torch.bool)
@@ -193,6 +201,8 @@ class NoiseFilter:
         folds = torch.empty_like(rows.groups)
         folds[here] = assign_folds(rows.groups[here], number, generator)
         folds[~here] = assign_folds(rows.groups[~here], number, generator)
+        if len(torch.unique(folds[best == 0])) < 2:
+            raise InvalidInputError("the negatives are of too few groups to learn from some and test on others")
         return folds
 
     def _features(self, rows: NoiseRows, best: LongTensor, folds: LongTensor) -> tuple[np.ndarray, Evidence]:
@@ -232,7 +242,7 @@ class NoiseFilter:
         known = ((rows.clean >= 0) & ~rows.positive).numpy()
         truth = (rows.clean > 0).numpy()
         open_ = ~known & ~rows.positive.numpy()
-        score = logit(np.clip(hidden, 1e-6, 1 - 1e-6))
+        score = logit(np.clip(hidden, _SURE, 1 - _SURE))
         seed = mix_seeds(self.seed, _PURPOSE, 4)
         probability, low, high = calibrate(score, known, truth, open_, rows.groups.numpy(), seed)
         result = np.where(open_, probability, 0.0)
@@ -241,6 +251,29 @@ class NoiseFilter:
         found = float(truth[known].sum())
         return result, ExpectedCount(value + found, min(low, value) + found, max(high, value) + found)
 
-    def _shifted(self, hidden: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, ExpectedCount]:
+    def _shifted(
+        self, hidden: np.ndarray, negative: np.ndarray, surely: np.ndarray
+    ) -> tuple[np.ndarray, ExpectedCount]:
         total = self.prior * float(negative.sum())  # type: ignore[operator]
+        known = float(hidden[negative & surely].sum())
+        most = float((negative & ~surely).sum()) + known
+        if not known < total < most:
+            raise InvalidInputError(
+                f"prior={self.prior:g} of {int(negative.sum())} negatives are {total:g} hidden positives, but clean "
+                f"rows say that there are between {known:g} and {most:g}"
+            )
+        # no row is that sure but the clean ones
+        hidden = np.where(negative & ~surely, np.clip(hidden, _SURE, 1 - _SURE), hidden)
         return shift_to_sum(hidden, total), ExpectedCount(total, total, total)
+
+
+def _device(name: str | torch.device) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise InvalidInputError(f"device must be 'auto' or a device that torch knows, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidInputError(f"device={name!r} asks for CUDA, and there is none here: use 'auto' or 'cpu'")
+    return device

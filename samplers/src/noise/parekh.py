@@ -198,7 +198,7 @@ def _touch(
         order = value.argsort(stable=True)
         order = order[touched[order].argsort(stable=True)]  # by row, the nearest seed last
         row = touched[order]
-        last = torch.cat([row[1:] != row[:-1], torch.ones(len(row) > 0, dtype=torch.bool)])
+        last = torch.cat([row[1:] != row[:-1], torch.ones(min(len(row), 1), dtype=torch.bool)])
         owner[row[last]], cosine[row[last]] = by[order][last], value[order][last]
         flagged = owner >= 0
         new[flagged] = labels[owner[flagged]] if relabel else -1

@@ -76,7 +76,8 @@ class Labelling:
         """
         share = self.least + (self.most - self.least) * np.minimum(q / self.most, 1)
         positive = np.minimum(q / share, 1)
-        return np.clip((positive - q) / np.maximum(1 - q, _TINY), 0, 1)
+        hidden: np.ndarray = np.clip((positive - q) / np.maximum(1 - q, _TINY), 0, 1)
+        return hidden
 
     def range(self, labelled: float) -> tuple[float, float]:
         """Return the smallest and the largest number of hidden positives beside labelled ones."""

@@ -210,7 +210,7 @@ class NoiseReport:
         steps = torch.logspace(0, math.log10(len(ordered)), _POINTS, dtype=torch.float64).round().long()
         return [
             CurvePoint(float(ordered[k - 1]), k, float(found[k - 1]) / k, float(found[k - 1]) / total)
-            for k in steps.unique().tolist()
+            for k in torch.unique(steps).tolist()
         ]
 
     def rethreshold(
@@ -244,7 +244,7 @@ class NoiseReport:
         return [None if gone else self.classes[code] for code, gone in zip(new.tolist(), ~self.keep, strict=True)]
 
     def table(self) -> pd.DataFrame:
-        """Return a line per row: id, label, action, score, support, suggestion, and the ids of the nearest positives."""
+        """Return a line per row: id, label, action, score, support, suggestion, and ids of the nearest positives."""
         import pandas as pd
 
         names = np.array([*(str(name) for name in self.classes), None], dtype=object)
@@ -285,12 +285,17 @@ class NoiseReport:
         :param gold: shape: ``(n,)``, which rows are really positive; read for negatives only
         :param rows: shape: ``(n,)``, the rows to look at; ``None`` takes all negatives
         :returns: average precision, precision at 100 and 500, precision, recall and F1 of the flagged rows
-        :raises InvalidInputError: if the lengths differ
+        :raises InvalidInputError: if the lengths differ, or ``rows`` is no mask
         """
         truth = torch.as_tensor(gold).bool()
         if truth.shape != self.labels.shape:
             raise InvalidInputError(f"gold must have one value per row ({len(self)}), got shape {tuple(truth.shape)}")
-        use = self.negative if rows is None else self.negative & torch.as_tensor(rows).bool()
+        some = torch.ones_like(self.negative) if rows is None else torch.as_tensor(rows)
+        if some.shape != self.labels.shape or some.dtype != torch.bool:
+            raise InvalidInputError(
+                f"rows must be a mask of shape ({len(self)},), got {tuple(some.shape)} {some.dtype}"
+            )
+        use = self.negative & some
         return score_detection(self.score[use].numpy(), truth[use].numpy(), self.flagged[use].numpy())
 
     def review_sample(self, size: int = 50, *, seed: int = 0) -> LongTensor:

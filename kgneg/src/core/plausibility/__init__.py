@@ -9,6 +9,7 @@ from kgneg.core.plausibility.pairs import NeighbourPrior
 from kgneg.core.plausibility.planted import Planted, plant
 from kgneg.core.plausibility.prior import TruthPrior
 from kgneg.core.plausibility.resemblance import PairResemblance
+from kgneg.core.plausibility.selftest import PlantedTest, planted_test
 from kgneg.core.plausibility.vectors import adjacency_vectors
 
 __all__ = [
@@ -16,12 +17,14 @@ __all__ = [
     "OperatingPoint",
     "PairResemblance",
     "Planted",
+    "PlantedTest",
     "PlausibilityCeiling",
     "PlausibilityFeatures",
     "TruthPrior",
     "adjacency_vectors",
     "find_operating_point",
     "plant",
+    "planted_test",
     "proposal_logits",
     "validate_budget",
 ]

@@ -15,6 +15,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.handles import ModelAware, attach_scorer
 from kgneg.core.negatives import Negatives
 from kgneg.core.plausibility.ceiling import PlausibilityCeiling
+from kgneg.core.plausibility.pairs import NeighbourPrior
 from kgneg.core.plausibility.planted import Planted
 from kgneg.core.plausibility.prior import TruthPrior
 from kgneg.core.queries import Queries
@@ -72,7 +73,13 @@ def validate_budget(budget: float) -> float:
 
 
 def find_operating_point(
-    make: MakeCorruptor, planted: Planted, prior: TruthPrior, budget: float, *, negatives: int = 16, seed: int = 0
+    make: MakeCorruptor,
+    planted: Planted,
+    prior: TruthPrior | NeighbourPrior,
+    budget: float,
+    *,
+    negatives: int = 16,
+    seed: int = 0,
 ) -> OperatingPoint:
     """Find the widest ceiling at which a method draws no more true triples than a budget allows.
 
@@ -117,7 +124,7 @@ def find_operating_point(
 
 
 def proposal_logits(
-    corruptor: Corruptor, known: LongTensor, prior: TruthPrior, *, negatives: int = 16, seed: int = 0
+    corruptor: Corruptor, known: LongTensor, prior: TruthPrior | NeighbourPrior, *, negatives: int = 16, seed: int = 0
 ) -> FloatTensor:
     """Return the log odds of what a method draws for some of the known triples.
 
@@ -162,7 +169,7 @@ def _exposed(planted: Planted, number: int, seed: int) -> tuple[LongTensor, floa
     return known[chosen], len(rows) / len(known)
 
 
-def _prepared(corruptor: Corruptor, prior: TruthPrior) -> Corruptor:
+def _prepared(corruptor: Corruptor, prior: TruthPrior | NeighbourPrior) -> Corruptor:
     """Show the prior to what looks at a model."""
     if any(isinstance(part, ModelAware) for part in corruptor.modules()):
         attach_scorer(corruptor, prior.logits)

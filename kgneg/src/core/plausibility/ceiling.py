@@ -9,6 +9,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
+from kgneg.core.plausibility.pairs import NeighbourPrior
 from kgneg.core.plausibility.prior import TruthPrior
 from kgneg.core.queries import Queries
 from kgneg.core.typing import BoolTensor, FloatTensor, IntTensor
@@ -29,11 +30,22 @@ class PlausibilityCeiling(BufferModule):
     >>> queries = Queries.from_triples(torch.tensor([[4, 0, 9]]), torch.tensor([2]))
     >>> ceiling(queries, torch.tensor([[3, 25]], dtype=torch.int32)).tolist()
     [[False, True]]
+
+    With the nearest known pairs as the prior, whatever is flagged is drawn again:
+
+    >>> from kgneg.core.plausibility import NeighbourPrior
+    >>> from kgneg.samplers import UniformCorruptor
+    >>> sizes = dict(num_entities=30, num_relations=1)
+    >>> ceiling = PlausibilityCeiling(NeighbourPrior.fit(triples, **sizes), -2.0)
+    >>> corruptor = UniformCorruptor(constraints=(ceiling,), seed=0, **sizes)
+    >>> negatives = corruptor(triples, 8)
+    >>> corruptor.counts["rejected"] > 0
+    True
     """
 
     limit: FloatTensor
 
-    def __init__(self, prior: TruthPrior, limit: float = math.inf) -> None:
+    def __init__(self, prior: TruthPrior | NeighbourPrior, limit: float = math.inf) -> None:
         super().__init__()
         self.prior = prior
         self.register_buffer("limit", torch.tensor(math.inf))

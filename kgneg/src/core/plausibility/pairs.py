@@ -16,7 +16,7 @@ from kgneg.core.plausibility.resemblance import PairResemblance, draw_typed
 from kgneg.core.plausibility.vectors import adjacency_vectors
 from kgneg.core.queries import Queries
 from kgneg.core.seeding import mix_seeds
-from kgneg.core.typing import RELATION, TAIL, FloatTensor, IntTensor, LongTensor
+from kgneg.core.typing import TAIL, FloatTensor, IntTensor, LongTensor
 from kgneg.core.validation import choose, validate_triples
 
 __all__ = ["NeighbourPrior"]
@@ -34,15 +34,15 @@ class NeighbourPrior(BufferModule):
     r"""The probability that a candidate makes a true triple that is missing, by its nearest neighbours.
 
     The item is a triple, told by the vectors of its entities: those of a trained model or of texts, or, when none are
-    given, those of the known triples (:func:`~kgneg.core.plausibility.adjacency_vectors`). It is compared with the known
-    pairs of its relation and with negatives of it, see :class:`~kgneg.core.plausibility.PairResemblance`.
+    given, those of the known triples (:func:`~kgneg.core.plausibility.adjacency_vectors`). It is compared with the
+    known pairs of its relation and with negatives of it, see :class:`~kgneg.core.plausibility.PairResemblance`.
 
-    A tenth of the known triples is hidden, the features are computed from the others, and a logistic regression with all
-    products of two features learns to tell the hidden triples from negatives. Its log odds are then put on the scale of
-    :class:`~kgneg.core.plausibility.TruthPrior`: the probability is the one among all candidates that are not known, *if
-    as much is missing as was hidden*. Then the features are computed anew from all triples. Given vectors stay as
-    they are: those of a model that was trained on the hidden triples too make the features look better than they
-    are on triples that nobody knows.
+    A tenth of the known triples is hidden, the features are computed from the others, and a logistic regression with
+    all products of two features learns to tell the hidden triples from negatives. Its log odds are then put on the
+    scale of :class:`~kgneg.core.plausibility.TruthPrior`: the probability is the one among all candidates that are not
+    known, *if as much is missing as was hidden*. Then the features are computed anew from all triples. Given
+    vectors stay as they are: those of a model that was trained on the hidden triples too make the features look better
+    than they are on triples that nobody knows.
 
     It is a prior like the other, so :class:`~kgneg.core.plausibility.PlausibilityCeiling` makes it a constraint of any
     corruptor, which then draws flagged negatives again; ``1 - prior(queries, ids)`` are weights.
@@ -113,9 +113,9 @@ class NeighbourPrior(BufferModule):
         :param vectors: shape: ``(num_entities, d)``; ``None`` takes vectors of the known triples alone
         :param num_entities: the number of entities
         :param num_relations: the number of relations
-        :param negatives: what to tell the hidden triples from: ``"uniform"`` negatives, ``"typed"`` ones, from the domain
-            and range of the relation, ``"mixed"``, as many of each, or those of a corruptor that a function makes for
-            the graph without the hidden triples
+        :param negatives: what to tell the hidden triples from: ``"uniform"`` negatives, ``"typed"`` ones, from the
+            domain and range of the relation, ``"mixed"``, as many of each, or those of a corruptor that a function
+            makes for the graph without the hidden triples
         :param dim: the number of dimensions of vectors that are made here
         :param k: how many of the nearest pairs to look at
         :param prototypes: how many pairs or clusters stand for a relation
@@ -171,7 +171,9 @@ class NeighbourPrior(BufferModule):
         parts = [uniform]
         if negatives != "uniform":
             drawn = _drawn(planted, negatives, generator)
-            others = features(Queries.from_triples(drawn, torch.full_like(drawn[:, 0], TAIL)), drawn[:, 2:].int())
+            side = TAIL * torch.randint(2, (len(drawn),), generator=generator)
+            turned = Queries.from_triples(drawn, side)
+            others = features(turned, turned.replaced.int()[:, None])
             parts = [uniform, others.squeeze(1)] if negatives == "mixed" else [others.squeeze(1)]
         weights = _weights(hidden, [part for part in parts if len(part)])
         made = cls(features, bias=0.0, base=0.0, **weights)
@@ -218,19 +220,21 @@ class NeighbourPrior(BufferModule):
         return self.logits(queries, ids).sigmoid_()
 
     def of_triples(self, triples: LongTensor) -> FloatTensor:
-        """Return the probability that triples are true; it is the same from both ends.
+        """Return the probability that triples are true, asked from the end where more is known.
 
         :param triples: shape: ``(*, 3)``
         :returns: shape: ``(*)``, in ``[0, 1]``
         """
         flat = triples.reshape(-1, 3)
-        queries = Queries.from_triples(flat, torch.full_like(flat[:, RELATION], TAIL))
-        return self(queries, flat[:, TAIL:].int()).view(triples.shape[:-1])
+        queries = Queries.from_triples(flat, self.features.telling_side(flat))
+        found: FloatTensor = self(queries, queries.replaced.int()[:, None])
+        return found.view(triples.shape[:-1])
 
     def _combined(self, table: FloatTensor) -> FloatTensor:
         scale = torch.where(self.spread > 0, 1 / self.spread, 0.0)
         place = table.sub_(self.mean).mul_(scale).clamp_(-_REACH, _REACH)
-        return (place @ self.quadratic).add_(self.linear).mul_(place).sum(dim=-1).add_(self.bias)
+        total: FloatTensor = (place @ self.quadratic).add_(self.linear).mul_(place).sum(dim=-1)
+        return total.add_(self.bias)
 
     def _calibrate(self, table: FloatTensor, labels: torch.Tensor, importance: torch.Tensor) -> None:
         """Put the log odds on the scale of candidates that are drawn uniformly."""

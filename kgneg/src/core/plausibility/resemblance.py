@@ -20,7 +20,8 @@ from kgneg.core.validation import validate_count, validate_triples
 
 __all__ = ["PairResemblance", "draw_typed"]
 
-_MEMBERS = 16  # known completions of a pair that are looked at
+_MEMBERS = 16  # known completions of the pair that is asked for that are looked at
+_OTHERS = 8  # and of the pair with the candidate
 _OF_NEGATIVES = 4  # for one prototype of negatives there are so many of known pairs
 _PER_PROTOTYPE = 16  # pairs of a relation that take part in its clustering, for each prototype
 _STEPS = 5
@@ -35,7 +36,8 @@ class PairResemblance(BufferModule):
     ===================  ========================================================================================
     feature              what it is
     ===================  ========================================================================================
-    ``nearest``          the largest product :math:`\cos(h, h')\cos(t, t')` with a known pair :math:`(h', t')`
+    ``nearest``          the largest product :math:`\cos(h, h')\cos(t, t')` with a known pair :math:`(h', t')`, where
+                         a negative cosine counts as 0
     ``near``             its mean over the ``k`` nearest ones
     ``kernel``           its mean over all of them, a bilinear form of the two vectors
     ``head``, ``tail``   the mean of :math:`\cos(h, h')`, and of :math:`\cos(t, t')`
@@ -54,8 +56,8 @@ class PairResemblance(BufferModule):
     occur, as long as it is not known; ask for unknown ones only.
 
     A relation with more than ``prototypes`` known pairs is stood for by the centres of so many clusters of some of its
-    pairs; the cosine with a centre is then the mean of those with the cluster. Of the known tails and heads of a pair
-    sixteen are kept, chosen at random.
+    pairs; the cosine with a centre is then the mean of those with the cluster. Of the known triples
+    that share the entity that stays sixteen count, of those that share the candidate eight, chosen at random.
 
     :param triples: shape: ``(m, 3)``, the known triples
     :param vectors: shape: ``(num_entities, d)``; only their directions count, a row of zeros resembles nothing
@@ -128,7 +130,7 @@ class PairResemblance(BufferModule):
         sorted_kinds = [triples[triples[:, RELATION].argsort(stable=True)] for triples in kinds]
         counts = [torch.bincount(part[:, RELATION], minlength=self.num_relations).tolist() for part in kinds]
         parts, shares = [], []
-        split = zip(*(part.split(each) for part, each in zip(sorted_kinds, counts, strict=True)), strict=True)
+        split = zip(*(torch.split(part, each) for part, each in zip(sorted_kinds, counts, strict=True)), strict=True)
         for of_relation in split:
             for kind, (triples, number) in enumerate(zip(of_relation, numbers, strict=True)):
                 joint, share = self._stand_ins(triples, number, seed, generator)
@@ -142,7 +144,9 @@ class PairResemblance(BufferModule):
         total = torch.zeros(2, self.num_relations, self.vectors.shape[1])
         for end, column in enumerate((HEAD, TAIL)):
             total[end].index_add_(0, known[:, RELATION], self.vectors[known[:, column]])
-        self.register_buffer("centres", total / torch.bincount(known[:, RELATION], minlength=self.num_relations).clamp(min=1)[:, None])
+        self.register_buffer(
+            "centres", total / torch.bincount(known[:, RELATION], minlength=self.num_relations).clamp(min=1)[:, None]
+        )
         self.register_buffer("bounds", bounds)
 
     def _stand_ins(
@@ -190,6 +194,19 @@ class PairResemblance(BufferModule):
             found[order[rows]] = self._block(sorted_queries[rows], sorted_ids[start : start + step])
         return found
 
+    def telling_side(self, triples: LongTensor) -> LongTensor:
+        """Return the end to replace such that the entity that stays has more known partners, of which more count.
+
+        :param triples: shape: ``(q, 3)``
+        :returns: shape: ``(q,)``, the column
+        """
+        head, relation, tail = triples.unbind(-1)
+        (_, heads), (_, tails) = (
+            self._known((relation + slot * self.num_relations) * self.num_entities + kept)
+            for slot, kept in ((0, tail), (1, head))
+        )
+        return torch.where(tails > heads, TAIL, HEAD)
+
     def _block(self, queries: Queries, ids: LongTensor) -> FloatTensor:
         """Return the features of candidates for pairs of which those with one relation and end lie side by side."""
         relation, at_tail = queries.relation, queries.side == TAIL
@@ -228,8 +245,9 @@ class PairResemblance(BufferModule):
         second = (candidate.flatten(0, 1) @ self.prototypes[at_tail, low:high].T).view(*candidate.shape[:2], -1)
         torch.bmm(second, first[..., None] * self.share[low:high], out=out[0])
         number = middle - low
-        # two opposites make no resemblance
-        _largest(second[..., :number] * first[:, None, :number].clamp(min=0), out[1])
+        product = second[..., :number] * first[:, None, :number].clamp(min=0)
+        _largest(product.clamp_(min=0) if number <= self.k else product, out[1])
+        out[1].clamp_(min=0)  # of the largest ones only, for there are fewer
         if middle < high:
             _largest(second[..., number:] + first[:, None, number:], out[2])
 
@@ -248,8 +266,9 @@ class PairResemblance(BufferModule):
         ours = _summary(cosine, number[:, None])
         row, number = self._known(((relation + ~at_tail * self.num_relations) * self.num_entities)[:, None] + ids)
         some = number.view(-1).nonzero().squeeze(-1)  # most candidates that are drawn uniformly have no such triple
-        number = number.view(-1)[some]
-        members = self.vectors.index_select(0, row.view(-1, _MEMBERS)[some].view(-1)).view(len(some), _MEMBERS, -1)
+        number = number.view(-1)[some].clamp(max=_OTHERS)
+        row = row.view(-1, _MEMBERS)[:, :_OTHERS].index_select(0, some)
+        members = self.vectors.index_select(0, row.view(-1)).view(len(some), _OTHERS, own.shape[-1])
         asked = own.index_select(0, some.div(max(ids.shape[1], 1), rounding_mode="floor"))
         theirs = _summary((members @ asked[..., None]).squeeze(-1), number)
         blank = own.new_zeros(ids.numel())
@@ -282,14 +301,12 @@ def _largest(scores: FloatTensor, out: FloatTensor) -> None:
 
 def _summary(cosine: FloatTensor, number: LongTensor) -> tuple[FloatTensor, FloatTensor]:
     """Return the mean and the largest of the first cosines, 0 where there are none; the others are 0."""
-    there = torch.arange(_MEMBERS, device=cosine.device) < number[..., None]
+    there = torch.arange(cosine.shape[-1], device=cosine.device) < number[..., None]
     largest = cosine.masked_fill(~there, -2.0).amax(dim=-1)
     return cosine.sum(dim=-1) / number.clamp(min=1), largest.masked_fill(number == 0, 0.0)
 
 
-def draw_typed(
-    known: LongTensor, index: TripleIndex, positives: LongTensor, generator: torch.Generator
-) -> LongTensor:
+def draw_typed(known: LongTensor, index: TripleIndex, positives: LongTensor, generator: torch.Generator) -> LongTensor:
     """Draw one negative per positive from the observed domain or range of its relation.
 
     :param known: shape: ``(m, 3)``, the known triples

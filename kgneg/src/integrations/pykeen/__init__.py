@@ -25,6 +25,7 @@ from kgneg.integrations.pykeen.handle import ModelAwareNegativeSampler, ModelHan
 from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
 from kgneg.integrations.pykeen.lemon_plus import LemonPlusNegativeSampler
 from kgneg.integrations.pykeen.mixture import MixtureNegativeSampler
+from kgneg.integrations.pykeen.noise import KnnNoiseFilterer
 from kgneg.integrations.pykeen.nscaching import NSCachingNegativeSampler
 from kgneg.integrations.pykeen.registration import when_imported
 from kgneg.integrations.pykeen.sans import SansNegativeSampler
@@ -45,6 +46,7 @@ __all__ = [
     "KgnegNegativeSampler",
     "KgnegTrainingLoop",
     "KgnegUniformNegativeSampler",
+    "KnnNoiseFilterer",
     "LemonNegativeSampler",
     "LemonPlusNegativeSampler",
     "MixtureNegativeSampler",
@@ -94,5 +96,6 @@ for _sampler in SAMPLERS:
     # a name may be spelled unlike the class
     negative_sampler_resolver.register(_sampler, synonyms={_sampler.display_name}, raise_on_conflict=False)
 filterer_resolver.register(ExactFilterer, raise_on_conflict=False)
+filterer_resolver.register(KnnNoiseFilterer, raise_on_conflict=False)
 loss_weighter_resolver.register(ConfidenceWeighter, synonyms={"confidence"}, raise_on_conflict=False)
 when_imported("pykeen.training", _register_training)

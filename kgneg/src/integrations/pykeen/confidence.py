@@ -12,12 +12,14 @@ from pykeen.triples.weights import LossWeighter, loss_weighter_resolver
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import share
-from kgneg.core.plausibility import TruthPrior
+from kgneg.core.plausibility import NeighbourPrior, TruthPrior
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import FloatTensor, LongTensor
-from kgneg.core.validation import validate_share, validate_triples
+from kgneg.core.validation import choose, validate_share, validate_triples
 from kgneg.integrations.pykeen.control import truth_prior
+from kgneg.integrations.pykeen.noise import neighbour_prior
 from kgneg.integrations.pykeen.setup import Setup
+from kgneg.integrations.pykeen.texts import read_vectors
 from kgneg.samplers.screening import validate_finite
 
 __all__ = ["ConfidenceWeighter", "make_weighter"]
@@ -27,7 +29,8 @@ class ConfidenceWeighter(LossWeighter):
     r"""Weigh a negative by the probability that it is false, as the known triples tell.
 
     Known triples have weight 1. Any other triple has weight :math:`1 - p`, where :math:`p` is the probability that
-    :class:`~kgneg.core.plausibility.TruthPrior` gives it, after its odds were multiplied by ``strength``.
+    :class:`~kgneg.core.plausibility.TruthPrior` gives it, or :class:`~kgneg.core.plausibility.NeighbourPrior`, after
+    its odds were multiplied by ``strength``.
 
     kgneg's training loop needs the name alone, ``training_loop_kwargs=dict(loss_weighter="confidence")``, for it adds
     the triples. PyKEEN's loops take an instance, best made by :meth:`from_factory`.
@@ -38,6 +41,9 @@ class ConfidenceWeighter(LossWeighter):
     :param strength: what the odds of being true are multiplied by, at least 0; the prior takes as much to be missing as
         it hid, and where more is missing the odds are larger. 0 gives all triples the weight 1
     :param floor: the smallest weight, in ``[0, 1]``
+    :param prior: ``"truth"``, popularity and co-occurrence, or ``"knn"``, the nearest known triples by entity vectors
+    :param entity_vectors: for ``"knn"``, one row per entity id: a .npy or .safetensors file, an array or a tensor;
+        ``None`` takes vectors of the known triples
     :raises InvalidInputError: if a number is out of range, or it is not said what is known
 
     >>> triples = torch.tensor([[h, 0, t] for h in range(20) for t in range(h % 5, 10)])
@@ -55,10 +61,14 @@ class ConfidenceWeighter(LossWeighter):
         num_relations: int | None = None,
         strength: float = 1.0,
         floor: float = 0.0,
+        prior: str = "truth",
+        entity_vectors: Any = None,
     ) -> None:
         super().__init__()
         self.strength: float = validate_finite("strength", strength, 0.0)
         self.floor = validate_share("floor", floor)
+        if choose("prior", prior, ("truth", "knn")) == "truth" and entity_vectors is not None:
+            raise InvalidInputError("entity_vectors are for prior='knn': leave them out, or take that prior")
         if mapped_triples is None or num_entities is None or num_relations is None:
             raise InvalidInputError(
                 "confidence weights need mapped_triples, num_entities and num_relations, which PyKEEN's loops do not "
@@ -68,14 +78,16 @@ class ConfidenceWeighter(LossWeighter):
         self.num_entities, self.num_relations = num_entities, num_relations
         triples = validate_triples(mapped_triples, num_entities, num_relations).cpu()
         setup = Setup(triples, num_entities, num_relations)
-        self._parts = {torch.device("cpu"): (truth_prior(setup), setup.index())}
+        vectors = None if entity_vectors is None else read_vectors(entity_vectors, num_entities)
+        made: TruthPrior | NeighbourPrior = truth_prior(setup) if prior == "truth" else neighbour_prior(setup, vectors)
+        self._parts = {torch.device("cpu"): (made, setup.index())}
 
     @classmethod
     def from_factory(cls, factory: CoreTriplesFactory, **options: Any) -> ConfidenceWeighter:
         """Take the known triples of a triples factory.
 
         :param factory: the training triples
-        :param options: ``strength`` and ``floor``
+        :param options: ``strength``, ``floor``, ``prior`` and ``entity_vectors``
         :returns: the weighter
         """
         return cls(
@@ -117,7 +129,7 @@ class ConfidenceWeighter(LossWeighter):
         weights = torch.sigmoid(-odds).nan_to_num(1.0).clamp_(min=self.floor)
         return weights.masked_fill_(index.contains(triples), 1.0)
 
-    def _on(self, device: torch.device) -> tuple[TruthPrior, TripleIndex]:
+    def _on(self, device: torch.device) -> tuple[TruthPrior | NeighbourPrior, TripleIndex]:
         """Return prior and index on a device."""
         if device not in self._parts:
             prior, index = self._parts[torch.device("cpu")]

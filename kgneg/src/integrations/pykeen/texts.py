@@ -84,12 +84,12 @@ def _read(source: str | Path) -> Mapping[str, str]:
     )
 
 
-def read_vectors(vectors: Any, num_entities: int) -> FloatTensor:
+def read_vectors(vectors: Any, num_entities: int | None) -> FloatTensor:
     """Return user-supplied vectors, one row per entity id.
 
     :param vectors: an array or tensor, a ``.npy`` file, or a ``.safetensors`` file with one tensor (or one named
         ``vectors``)
-    :param num_entities: the number of entities
+    :param num_entities: the number of entities; ``None`` accepts any
     :returns: shape: ``(num_entities, d)``, float32
     :raises InvalidInputError: if the file cannot be read, or the vectors are malformed or of the wrong number
     """
