@@ -258,7 +258,7 @@ def _ivf(
     if recall < least:
         return None
     members = [turn[low:high] for low, high in zip([0, *bounds[:-1]], bounds, strict=True)]
-    askers = at_home.argsort(stable=True).split(torch.bincount(at_home, minlength=len(centroids)).tolist())
+    askers = torch.split(at_home.argsort(stable=True), torch.bincount(at_home, minlength=len(centroids)).tolist())
     of_queries, of_references = groups
     for number, asking in enumerate(tqdm(askers, desc="neighbours", unit="cluster", disable=not progress)):
         if not len(asking):

@@ -94,11 +94,7 @@ class NoiseRows:
             raise InvalidInputError(f"no row has the label {negative_label!r}: there is nothing to clean")
         columns = types.items() if isinstance(types, Mapping) else [] if types is None else [("types", types)]
         cells = tuple(_positions(_values(name, column, number)) for name, column in columns)
-        own = (
-            torch.arange(number)
-            if groups is None
-            else _positions(_complete("groups", _values("groups", groups, number)))
-        )
+        of_rows = range(number) if groups is None else _complete("groups", _values("groups", groups, number))
         clean = torch.tensor([-1 if name is None else position[name] for name in clean_names])
         return cls(vectors, codes, classes, _positions(of_rows), cells, clean, tuple(named))
 
