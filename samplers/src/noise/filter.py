@@ -30,6 +30,7 @@ _PURPOSE = 0x6E6F697365
 _CLEAN_HITS = 10  # hidden positives among the clean rows that it takes to learn from them
 _MEMBERS_UP_TO = 60_000
 _SURE = 1e-6
+_BLIND = 0.6
 
 
 class NoiseFilter:
@@ -149,6 +150,7 @@ class NoiseFilter:
         features, evidence = self._features(rows, best, folds)
         labelled = (best > 0).numpy()
         q = stacked(features, labelled, folds.numpy())
+        _warn_if_blind(q, labelled)
         seed = mix_seeds(self.seed, _PURPOSE, 3)
         labelling, hidden, expected = expected_count(q, labelled, rows.groups.numpy(), seed)
         if mode == "extrinsic":
@@ -265,6 +267,18 @@ class NoiseFilter:
         # no row is that sure but the clean ones
         hidden = np.where(negative & ~surely, np.clip(hidden, _SURE, 1 - _SURE), hidden)
         return shift_to_sum(hidden, total), ExpectedCount(total, total, total)
+
+
+def _warn_if_blind(q: np.ndarray, labelled: np.ndarray) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    auc = float(roc_auc_score(labelled, q))
+    if auc < _BLIND:
+        logger.warning(
+            "labelled rows hardly rank above the others (AUC %.2f): vectors and types say little about the labels, and "
+            "neither the number of hidden positives nor the flags can be trusted",
+            auc,
+        )
 
 
 def _device(name: str | torch.device) -> torch.device:

@@ -157,7 +157,7 @@ def test_table() -> None:
     assert list(table["id"]) == list("ABCDEFGHIJ")
     assert list(table["label"]) == LABELS
     assert list(table["action"])[3:8] == ["review", "reannotate", "reannotate", "eliminate", "reannotate"]
-    assert list(table["suggestion"])[3:8] == ["b", "a", "a", None, "b"]
+    assert table["suggestion"].fillna("-").tolist() == ["a", "a", "a", "b", "a", "a", "-", "b", "-", "-"]
     assert list(table["evidence"])[6:] == [["D", "D"], ["C", "D"], ["B"], []]
     assert table["score"].tolist() == pytest.approx(SCORE) and table["support"].tolist() == pytest.approx(SUPPORT)
     assert table["suggestion_conf"][5] == pytest.approx(2 / 3)
