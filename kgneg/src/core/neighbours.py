@@ -53,6 +53,7 @@ def find_neighbours(
     query_groups: LongTensor | None = None,
     reference_groups: LongTensor | None = None,
     index: str = "auto",
+    least_recall: float = 0.0,
     exact_arithmetic: bool = False,
     seed: int = 0,
     progress: bool = False,
@@ -71,6 +72,8 @@ def find_neighbours(
     :param index: ``"exact"`` compares everything; ``"ivf"`` clusters the references and looks through as many clusters
         as hold 95 % of the neighbours of some queries, at most a sixteenth; ``"auto"`` is exact for up to 30,000
         references, and for up to 200,000 if a sixteenth of the clusters does not hold 95 %
+    :param least_recall: ``"ivf"`` gives up, without any neighbour and with recall 0, if it would find less than this
+        share
     :param exact_arithmetic: whether to multiply in single precision throughout; otherwise hardware that is faster with
         rounded factors may use them (cosines are then off by 0.0002 on average, and by up to 0.002)
     :param seed: the seed of the clusters
@@ -99,12 +102,13 @@ def find_neighbours(
     if not len(queries):
         return found
     with _precision(queries.device, rounded=not exact_arithmetic):
-        least = _RECALL if index == "auto" and len(references) <= _EXACT_IF_NEEDED else 0.0
-        recall = None if index == "exact" else _ivf(queries, references, groups, found, seed, progress, least)
-        if recall is None:
+        if index == "auto":
+            least_recall = _RECALL if len(references) <= _EXACT_IF_NEEDED else 0.0
+        recall = None if index == "exact" else _ivf(queries, references, groups, found, seed, progress, least_recall)
+        if recall is None and index != "ivf":
             _exact(queries, references, groups, found, progress)
         else:
-            found = found._replace(recall=recall)
+            found = found._replace(recall=recall or 0.0)
     return found._replace(cosine=torch.where(ids < 0, cosine, cosine.clamp(-1, 1)))
 
 

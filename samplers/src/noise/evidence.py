@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from kgneg.core.neighbours import find_neighbours
+from kgneg.core.neighbours import Neighbours, find_neighbours
+from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import BoolTensor, FloatTensor, LongTensor
 
 __all__ = ["Evidence", "cell_rates", "gather_evidence"]
 
 _SMOOTHING = 0.1  # pretended neighbours, of the average row
 _NEAREST = 10  # positives whose cosine counts
+_ALL_UP_TO = 60_000  # rows of which all are compared, if need be
+_SAMPLE = 30_000  # negatives that are compared with otherwise
+_RECALL = 0.95
+_PURPOSE = 0x65766964
 _CELL = 10.0  # pretended rows of a category
 
 
@@ -57,9 +63,7 @@ def gather_evidence(
     :param progress: whether to show progress bars
     :returns: the evidence
     """
-    near = find_neighbours(
-        space, space, 2 * k, query_groups=groups, reference_groups=groups, index=index, seed=seed, progress=progress
-    )
+    near = _near(space, positive, groups, 2 * k, index=index, seed=seed, progress=progress)
     there = near.ids >= 0
     hit = positive[near.ids.clamp(min=0).long()] & there
     weight = near.cosine.clamp(min=0)
@@ -87,6 +91,36 @@ def gather_evidence(
     )
     positives = torch.where(known, rows[support.ids.clamp(min=0).long()].int(), -1)
     return Evidence(features, positives[:, :number], support.cosine[:, :number], near.recall)
+
+
+def _near(
+    space: FloatTensor,
+    positive: BoolTensor,
+    groups: LongTensor,
+    number: int,
+    *,
+    index: str,
+    seed: int,
+    progress: bool,
+) -> Neighbours:
+    """Find neighbours; among very many rows, which cannot be searched by clusters, those of a sample of the negatives.
+
+    A thinner negative class makes all shares of positives larger, and leaves their order: what is made of them is
+    learnt afterwards.
+    """
+    search = partial(find_neighbours, query_groups=groups, seed=seed, progress=progress)
+    if index != "auto" or len(space) <= _ALL_UP_TO:
+        return search(space, space, number, reference_groups=groups, index=index)
+    found = search(space, space, number, reference_groups=groups, index="ivf", least_recall=_RECALL)
+    if found.recall:
+        return found
+    negatives = (~positive).nonzero().squeeze(-1)
+    generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE))
+    chosen = torch.randperm(len(negatives), generator=generator)[:_SAMPLE].to(space.device)
+    rows = torch.cat([positive.nonzero().squeeze(-1), negatives[chosen]]).sort().values
+    found = search(space, space[rows], number, reference_groups=groups[rows], index="exact")
+    there = found.ids >= 0
+    return found._replace(ids=torch.where(there, rows[found.ids.clamp(min=0).long()].int(), -1))
 
 
 def cell_rates(cells: LongTensor, positive: BoolTensor, folds: LongTensor) -> FloatTensor:

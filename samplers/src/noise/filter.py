@@ -42,6 +42,9 @@ class NoiseFilter:
     rows of its types. A logistic regression, out of fold again, makes one probability of a *label* of them, and
     :class:`~kgneg.samplers.noise.Labelling` turns that into the probability of a hidden *positive*.
 
+    Where labels cannot be predicted from vectors and types at all (AUC below 0.6), no row is judged, and a warning says
+    so.
+
     With rows whose true label is known (``clean_labels``, *extrinsic* mode) that probability is calibrated on these.
     Take them from outside of any test set.
 
@@ -59,7 +62,8 @@ class NoiseFilter:
         nobody and is to be reviewed; ``None`` takes the share of positives
     :param evidence: how many nearest positives to return per row
     :param folds: how many folds
-    :param index: how neighbours are searched, see :func:`~kgneg.core.neighbours.find_neighbours`
+    :param index: how neighbours are searched, see :func:`~kgneg.core.neighbours.find_neighbours`; with ``"auto"``, more
+        than 60,000 rows without clusters are compared with all positives and 30,000 of the negatives
     :param device: where to compute; ``"auto"`` is CUDA where there is one
     :param seed: the seed of everything that is random
     :param progress: whether to show progress bars
@@ -150,13 +154,14 @@ class NoiseFilter:
         features, evidence = self._features(rows, best, folds)
         labelled = (best > 0).numpy()
         q = stacked(features, labelled, folds.numpy())
-        _warn_if_blind(q, labelled)
         seed = mix_seeds(self.seed, _PURPOSE, 3)
         labelling, hidden, expected = expected_count(q, labelled, rows.groups.numpy(), seed)
         if mode == "extrinsic":
             hidden, expected = self._calibrated(rows, hidden)
         else:
             hidden = np.where(labelled, 0.0, hidden)
+            if self.prior is None and _blind(q, labelled):
+                hidden, expected = np.zeros_like(hidden), ExpectedCount(0.0, 0.0, float((~labelled).sum()))
         if self.prior is not None:
             surely = (rows.clean >= 0).numpy() & (mode == "extrinsic")
             hidden, expected = self._shifted(hidden, ~rows.positive.numpy(), surely)
@@ -269,16 +274,18 @@ class NoiseFilter:
         return shift_to_sum(hidden, total), ExpectedCount(total, total, total)
 
 
-def _warn_if_blind(q: np.ndarray, labelled: np.ndarray) -> None:
+def _blind(q: np.ndarray, labelled: np.ndarray) -> bool:
+    """Return, and say, whether labels cannot be predicted: then all negatives look as positive as positives."""
     from sklearn.metrics import roc_auc_score
 
     auc = float(roc_auc_score(labelled, q))
     if auc < _BLIND:
         logger.warning(
-            "labelled rows hardly rank above the others (AUC %.2f): vectors and types say little about the labels, and "
-            "neither the number of hidden positives nor the flags can be trusted",
+            "labelled rows hardly rank above the others (AUC %.2f): vectors and types say so little about the labels "
+            "that no row is judged. Take other vectors, or give clean_labels or a prior",
             auc,
         )
+    return auc < _BLIND
 
 
 def _device(name: str | torch.device) -> torch.device:

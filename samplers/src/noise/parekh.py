@@ -164,13 +164,15 @@ def _codes(name: str, column: Column, rows: NoiseRows) -> LongTensor:
 def _predictions(rows: NoiseRows, seed: int) -> LongTensor:
     """Return the class that a classifier, trained on other groups, gives each row."""
     folds = assign_folds(rows.groups, 5, torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 0)))
+    device = rows.vectors.device
     generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
+    on_device = torch.Generator(device).manual_seed(mix_seeds(seed, _PURPOSE, 2))
     folds = torch.unique(folds, return_inverse=True)[1]  # few groups leave folds empty
     if int(folds.max()) == 0:
         raise InvalidInputError("all rows are of one group: give predicted labels")
     projected = project(rows.vectors, generator)
-    logits = out_of_fold_logits(projected, rows.cells, rows.codes, folds, generator=generator)
-    return logits.argmax(dim=-1)
+    codes, folds = rows.codes.to(device), folds.to(device)
+    return out_of_fold_logits(projected, (), codes, folds, generator=on_device).argmax(dim=-1).cpu()
 
 
 def _touch(
@@ -191,9 +193,10 @@ def _touch(
             reference_groups=rows.groups[places],
             exact_arithmetic=True,
         )
-        there = near.ids >= 0
-        touched = places[near.ids.long()[there]]
-        value = near.cosine[there]
+        ids, cosines = near.ids.long().cpu(), near.cosine.cpu()
+        there = ids >= 0
+        touched = places[ids[there]]
+        value = cosines[there]
         by = torch.arange(len(seeds))[:, None].expand_as(there)[there]
         order = value.argsort(stable=True)
         order = order[touched[order].argsort(stable=True)]  # by row, the nearest seed last

@@ -25,9 +25,10 @@ class ExpectedCount(NamedTuple):
 
     #: the sum of the probabilities
     value: float
-    #: the least number that the labels are compatible with, at 95 %
+    #: the number if all positives were labelled as often as the clearest rows, at the lower end of a 95 % interval over
+    #: groups; with clean rows, the lower end of the interval of the calibration
     low: float
-    #: the largest number
+    #: the number if all were labelled as rarely as the labels allow, at the upper end of the interval
     high: float
 
 

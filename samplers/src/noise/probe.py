@@ -76,7 +76,7 @@ def out_of_fold_logits(
             logits = net(projected[rows], [column[rows] for column in cells], generator)
             loss = cross_entropy(logits.flatten(0, 1), targets[rows].flatten(), reduction="sum") / _BATCH
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         return _ask(net, projected, cells, folds, members)
@@ -88,7 +88,7 @@ def _ask(
 ) -> FloatTensor:
     logits = projected.new_empty(len(projected), net.out.shape[-1])
     for fold in range(int(folds.max()) + 1):
-        for rows in (folds == fold).nonzero().squeeze(-1).split(1 << 16):
+        for rows in torch.split((folds == fold).nonzero().squeeze(-1), 1 << 16):
             here = [column[rows] for column in cells]
             asked = range(fold * members, (fold + 1) * members)
             logits[rows] = torch.stack([net.of(one, projected[rows], here) for one in asked]).mean(dim=0)

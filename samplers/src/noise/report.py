@@ -82,7 +82,8 @@ class NoiseReport:
     :param ids: a name per row
     :param classes: the labels, the negative one first
     :param labels: shape: ``(n,)``, the given labels, positions in ``classes``
-    :param score: shape: ``(n,)``, in ``[0, 1]``: the probability that a negative is really positive; 0 for positives
+    :param score: shape: ``(n,)``, in ``[0, 1]``: the probability that a negative is really positive; for
+        positives 0, or 1 where a clean label says otherwise
     :param support: shape: ``(n,)``, in ``[0, 1]``: the probability of a positive label, by the other rows
     :param action: shape: ``(n,)``, int8, positions in :data:`ACTIONS`. Of the negatives, flagged ones are to be
         eliminated, reviewed or, if wished, reannotated: when at least two thirds of what the neighbouring positives
@@ -158,8 +159,9 @@ class NoiseReport:
             weak &= rows.clean < 0
         suggestion, confidence = _suggest(best, evidence, cosine, weak, len(rows.classes))
         if mode == "extrinsic":
-            told = (rows.clean > 0) & (rows.codes == 0)
+            told = (rows.clean >= 0) & (rows.clean != rows.codes)
             suggestion[told], confidence[told] = rows.clean[told], 1.0
+            score = torch.where(told, 1.0, score)
         report = cls(
             ids=rows.ids,
             classes=rows.classes,
@@ -236,6 +238,8 @@ class NoiseReport:
             agreed = (self.suggestion > 0) & (self.suggestion_conf >= _AGREE) & self.fits
             action[flagged & agreed & (action == ELIMINATE)] = REANNOTATE
         action[self.weak & ~self.negative] = REVIEW
+        # positives that clean rows call something else
+        action[~self.negative & (self.score == 1)] = REANNOTATE if policy.reannotate else ELIMINATE
         return replace(changed, action=action)
 
     def corrected(self) -> list[Any]:

@@ -385,6 +385,7 @@ def test_vectors_that_say_nothing(vectors: FloatTensor, caplog: pytest.LogCaptur
     assert "labelled rows hardly rank above the others" in caplog.text
     assert report.score.isfinite().all() and report.support.isfinite().all()
     assert report.expected_fn.low < 20 and report.expected_fn.high > 40  # nothing is known, and that is said
+    assert not report.flagged.any()
 
 
 @quick
@@ -487,3 +488,26 @@ def test_there_is_no_cuda(device: Any) -> None:
 def _forget() -> Iterator[None]:
     yield
     fitted.cache_clear()
+
+
+def test_labels_at_random(caplog: pytest.LogCaptureFixture) -> None:
+    """Vectors that know nothing of the labels do not turn all negatives into positives."""
+    generator = torch.Generator().manual_seed(4)
+    vectors = torch.randn(1500, 16, generator=generator)
+    labels = ["p" if draw < 0.1 else "none" for draw in torch.rand(1500, generator=generator).tolist()]
+    report = fit(vectors, labels)
+    assert "no row is judged" in caplog.text
+    assert not report.flagged.any()
+    assert report.expected_fn == (0, 0, labels.count("none"))
+
+
+def test_wrong_positives_of_clean_rows() -> None:
+    vectors, labels, truth = planted(rate=0.6)
+    labels[900] = "kind 0"  # a slip, and somebody noticed
+    clean = [("kind 0" if truth[row] else "none") if row % 4 == 0 else None for row in range(len(labels))]
+    for reannotate, corrected in ((False, None), (True, "none")):
+        report = fit(vectors, labels, given={"clean_labels": clean}, reannotate=reannotate)
+        assert report.mode == "extrinsic"
+        assert report.corrected()[900] == corrected
+        assert not report.flagged[900]  # flags are about negatives
+        assert report.summary()["flagged"] == int((report.flagged & report.negative).sum())
