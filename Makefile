@@ -7,6 +7,9 @@ VENV_MIN ?= .venv-min
 PY := $(VENV)/bin/python
 PY_MIN := $(VENV_MIN)/bin/python
 ROOMS := kgneg kgneg.samplers kgneg.recsys kgneg.datasets
+# Tests run in as many processes as there are cores, of one thread each; WORKERS=0 runs them in this one.
+WORKERS := auto
+TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 TYPES := build/types
 MYPY := $(CURDIR)/$(PY) -m mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache
 
@@ -59,13 +62,13 @@ demo: $(VENV)/.stamp-run ## compare two samplers on a small graph, offline, in m
 		--epochs 50 --seeds 3 --out demo
 
 test: setup ## run the tests that are not slow, and the doctests
-	HF_HUB_OFFLINE=1 $(PY) -m pytest -m 'not slow' --doctest-modules --pyargs tests $(ROOMS)
+	$(TESTING) $(PY) -m pytest -n $(WORKERS) -m 'not slow' --doctest-modules --pyargs tests $(ROOMS)
 
 test-all: setup ## run every test, and the doctests
-	HF_HUB_OFFLINE=1 $(PY) -m pytest --doctest-modules --pyargs tests $(ROOMS)
+	$(TESTING) $(PY) -m pytest -n $(WORKERS) --doctest-modules --pyargs tests $(ROOMS)
 
 test-min: $(VENV_MIN)/.stamp ## run the tests that are not slow with the oldest supported versions
-	HF_HUB_OFFLINE=1 $(PY_MIN) -m pytest -m 'not slow' tests
+	$(TESTING) $(PY_MIN) -m pytest -n $(WORKERS) -m 'not slow' tests
 
 lint: setup ## check style and format
 	$(PY) -m ruff check .
