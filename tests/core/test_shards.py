@@ -200,7 +200,9 @@ def test_keys_from_functions(corpus: Path, tmp_path: Path) -> None:
     assert len({key(triple), key(first), key(second)}) == 3
 
 
-@pytest.mark.parametrize("function", [double(), partial(triple), print, Printed().__call__], ids=["inner", "partial", "built-in", "method"])
+@pytest.mark.parametrize(
+    "function", [double(), partial(triple), print, Printed().__call__], ids=["inner", "partial", "built-in", "method"]
+)
 def test_keys_that_cannot_be_told(function: Callable[[Any], Any], corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="give key="):
         map_shards(function, corpus, tmp_path / "out")

@@ -231,7 +231,9 @@ def test_prior_beside_clean_rows() -> None:
     report = fit(vectors, labels, prior=0.2, given=given)
     known = mask & report.negative
     assert torch.equal(report.score[known], truth[known].float())
-    assert float(report.score[report.negative].double().sum()) == pytest.approx(0.2 * int(report.negative.sum()), rel=1e-3)
+    assert float(report.score[report.negative].double().sum()) == pytest.approx(
+        0.2 * int(report.negative.sum()), rel=1e-3
+    )
     with pytest.raises(InvalidInputError, match="clean rows say that there are between"):
         fit(vectors, labels, prior=0.001, given=given)
 
