@@ -90,7 +90,7 @@ else:
     given, corrected = (docred_pairs(documents) for documents in made_up(150, 8, seed=0))
 given = given.merged(12)  # relations with fewer than a dozen examples become one
 truth = [label if label in given.labels else "other" for label in corrected.labels]
-hidden = torch.tensor([a != b for a, b in zip(given.labels, truth, strict=True)])
+hidden = torch.tensor([a == "NA" != b for a, b in zip(given.labels, truth, strict=True)])
 labelled = sum(label != "NA" for label in given.labels)
 print(f"{len(given):,} pairs, {labelled:,} with a label; {int(hidden.sum()):,} have a relation that nobody labelled")
 

@@ -42,7 +42,7 @@ from kgneg.datasets.folder import load_folder
 from kgneg.datasets.graph import KnowledgeGraph
 from kgneg.datasets.rdf import is_rdf, load_rdf
 from kgneg.datasets.readers import read_labelled_triples, read_texts, read_triples, read_types
-from kgneg.datasets.relation_readers import docred_pairs, read_docred, read_tacred
+from kgneg.datasets.relation_readers import docred_pairs, read_docred, read_tacred, unique_titles
 from kgneg.datasets.relations import RelationPairs
 from kgneg.datasets.vector_files import read_vectors, write_vectors
 from kgneg.datasets.vectors import VectorTable
@@ -65,5 +65,6 @@ __all__ = [
     "read_triples",
     "read_types",
     "read_vectors",
+    "unique_titles",
     "write_vectors",
 ]

@@ -13,7 +13,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.datasets._json import Record
 from kgneg.datasets.relations import RelationPairs
 
-__all__ = ["DocumentPairs"]
+__all__ = ["DocumentPairs", "unique_titles"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class DocumentPairs:
         :returns: the pairs
         :raises InvalidInputError: if a document is malformed, or there is no pair
         """
-        titles = _unique([record.get("title", str) for record in self.records])
+        titles = unique_titles([record.get("title", str) for record in self.records])
         sentences: list[tuple[str, ...]] = []
         rows: list[Row] = []
         positions: list[int] = []
@@ -207,8 +207,15 @@ def _closest(head: Entity, tail: Entity, shared: Iterable[int]) -> tuple[Mention
     return min(found)[-2:] if found else None
 
 
-def _unique(titles: Sequence[str]) -> list[str]:
-    """Append the number of the document to titles that are repeated."""
+def unique_titles(titles: Sequence[str]) -> list[str]:
+    """Append the number of the document to titles that are repeated.
+
+    :param titles: one per document
+    :returns: a name per document, no two the same
+
+    >>> unique_titles(["Curie", "Warsaw", "Curie"])
+    ['Curie [0]', 'Warsaw', 'Curie [2]']
+    """
     counts = Counter(titles)
     taken = set(titles)
     names = []

@@ -11,11 +11,11 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
-from kgneg.datasets._docred import DocumentPairs
+from kgneg.datasets._docred import DocumentPairs, unique_titles
 from kgneg.datasets._json import Record, read_records
 from kgneg.datasets.relations import RelationPairs
 
-__all__ = ["docred_pairs", "read_docred", "read_tacred"]
+__all__ = ["docred_pairs", "read_docred", "read_tacred", "unique_titles"]
 
 
 def read_docred(

@@ -9,7 +9,7 @@ from typing import Any
 from kgneg.audit.sources import Source, as_source
 from kgneg.compare.names import find_model
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.validation import validate_count
+from kgneg.core.validation import validate_count, validate_device
 
 __all__ = ["BASELINE", "AuditSettings"]
 
@@ -72,7 +72,7 @@ class AuditSettings:
         self._check_numbers()
         self._check_source()
         self._check_model()
-        self._check_device()
+        validate_device(self.device, auto=False)
         if not isinstance(self.samplers, tuple | list) or not self.samplers:
             raise InvalidInputError("samplers must name at least one sampler; write ('basic', 'lemon')")
         sources = tuple(as_source(one) for one in self.samplers)
@@ -112,17 +112,6 @@ class AuditSettings:
             raise InvalidInputError(f"the model {self.reference!r} has no embedding_dim, so its dim cannot be set")
         if self.missing_text not in (None, "error", "label"):
             raise InvalidInputError(f"missing_text must be error or label, got {self.missing_text!r}")
-
-    def _check_device(self) -> None:
-        import torch
-
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            raise InvalidInputError(f"device must be cpu, cuda or cuda:1, got {self.device!r}") from error
-        there = torch.cuda.device_count()
-        if device.type == "cuda" and (device.index or 0) >= there:
-            raise InvalidInputError(f"device {self.device!r} is not there: torch sees {there} CUDA devices")
 
     def _check_texts(self) -> None:
         given = {name: value for name in ("encoder", "missing_text") if (value := getattr(self, name)) is not None}

@@ -75,7 +75,6 @@ class CleaningSettings:
 
     def __post_init__(self) -> None:
         choose("format", self.format, FORMATS)
-        self._check_device()
         self.filter("NA")
         if self.mode == "extrinsic" and self.clean is None:
             raise InvalidInputError("mode 'extrinsic' learns from rows whose label is known: give clean=..., a file")
@@ -116,16 +115,3 @@ class CleaningSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return what results depend on as JSON has it; where files lie is left out."""
         return {name: value for name, value in vars(self).items() if name not in _PLACES}
-
-    def _check_device(self) -> None:
-        import torch
-
-        if self.device == "auto":
-            return
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            raise InvalidInputError(f"device must be auto, cpu, cuda or cuda:1, got {self.device!r}") from error
-        there = torch.cuda.device_count()
-        if device.type == "cuda" and (device.index or 0) >= there:
-            raise InvalidInputError(f"device {self.device!r} is not there: torch sees {there} CUDA devices")

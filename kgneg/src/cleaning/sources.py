@@ -8,13 +8,13 @@ import hashlib
 import json
 import lzma
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path
+from kgneg.datasets import unique_titles
 
 __all__ = ["RELATION_NAMES", "JsonFile", "Source", "document_names", "read_plain", "read_relation_names", "write_plain"]
 
@@ -179,17 +179,7 @@ def document_names(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     :param documents: documents with ``title``
     :returns: a name each, no two the same
     """
-    titles = [str(document.get("title")) for document in documents]
-    counts = Counter(titles)
-    taken = set(titles)
-    names = []
-    for number, title in enumerate(titles):
-        name = title
-        while counts[title] > 1 and name in taken:
-            name = f"{name} [{number}]"
-        taken.add(name)
-        names.append(name)
-    return names
+    return unique_titles([str(document.get("title")) for document in documents])
 
 
 def _kind(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from kgneg.compare.names import find_loss, find_model
 from kgneg.compare.samplers import SamplerChoice
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.validation import choose, validate_count
+from kgneg.core.validation import choose, validate_count, validate_device
 
 __all__ = ["CompareSettings"]
 
@@ -79,7 +79,7 @@ class CompareSettings:
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_source()
-        self._check_device()
+        validate_device(self.device)
         self._check_model()
         if isinstance(self.samplers, str) or not self.samplers:
             raise InvalidInputError("samplers must name at least one sampler; write ('basic', 'lemon')")
@@ -119,19 +119,6 @@ class CompareSettings:
             )
         if self.dataset is None and not (self.train and self.test):
             raise InvalidInputError("give a dataset, or at least a train and a test file")
-
-    def _check_device(self) -> None:
-        import torch
-
-        if self.device == "auto":
-            return
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            raise InvalidInputError(f"device must be auto, cpu, cuda or cuda:1, got {self.device!r}") from error
-        there = torch.cuda.device_count()
-        if device.type == "cuda" and (device.index or 0) >= there:  # PyKEEN would quietly take the CPU
-            raise InvalidInputError(f"device {self.device!r} is not there: torch sees {there} CUDA devices")
 
     def _check_model(self) -> None:
         model = find_model(self.model)

@@ -9,7 +9,7 @@ import torch
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
 
-__all__ = ["choose", "validate_count", "validate_share", "validate_triples"]
+__all__ = ["choose", "validate_count", "validate_device", "validate_share", "validate_triples"]
 
 
 def validate_count(name: str, value: int, minimum: int = 1) -> int:
@@ -39,6 +39,30 @@ def validate_share(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= 1.0:
         raise InvalidInputError(f"{name} must be between 0 and 1, got {value!r}")
     return float(value)
+
+
+def validate_device(device: str | torch.device, *, auto: bool = True) -> torch.device:
+    """Return a device if it is there.
+
+    :param device: its name
+    :param auto: whether ``"auto"`` is allowed, which is CUDA where there is one
+    :returns: the device
+    :raises InvalidInputError: if torch knows no such device, or sees no such CUDA device
+
+    >>> validate_device("cpu")
+    device(type='cpu')
+    """
+    if auto and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        names = "auto, cpu, cuda or cuda:1" if auto else "cpu, cuda or cuda:1"
+        raise InvalidInputError(f"device must be {names}, got {device!r}") from error
+    there = torch.cuda.device_count()
+    if found.type == "cuda" and (found.index or 0) >= there:  # others would quietly take the CPU
+        raise InvalidInputError(f"device {str(found)!r} is not there: torch sees {there} CUDA devices; take 'cpu'")
+    return found
 
 
 def choose(name: str, value: str, choices: tuple[str, ...]) -> str:

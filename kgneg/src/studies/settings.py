@@ -9,7 +9,7 @@ from typing import Any
 
 from kgneg.compare.samplers import SamplerChoice, with_texts
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.validation import choose, validate_count
+from kgneg.core.validation import choose, validate_count, validate_device
 from kgneg.studies.space import SearchSpace, build_space
 
 __all__ = ["METRIC", "StudySettings"]
@@ -91,7 +91,7 @@ class StudySettings:
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_source()
-        self._check_device()
+        validate_device(self.device)
         choose("search", self.search, _SEARCHES)
         choose("pruner", self.pruner, _PRUNERS)
         if self.missing_text is not None:
@@ -131,19 +131,6 @@ class StudySettings:
             )
         if self.dataset is None and len(given) < len(files):
             raise InvalidInputError("give a dataset, or a train, a valid and a test file")
-
-    def _check_device(self) -> None:
-        import torch
-
-        if self.device == "auto":
-            return
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            raise InvalidInputError(f"device must be auto, cpu, cuda or cuda:1, got {self.device!r}") from error
-        there = torch.cuda.device_count()
-        if device.type == "cuda" and (device.index or 0) >= there:  # PyKEEN would quietly take the CPU
-            raise InvalidInputError(f"device {self.device!r} is not there: torch sees {there} CUDA devices")
 
     def _check_texts(self) -> None:
         given = {name: value for name, value in self.text_arguments.items() if value is not None}

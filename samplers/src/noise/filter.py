@@ -13,7 +13,7 @@ from scipy.special import logit
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import LongTensor
-from kgneg.core.validation import choose, validate_count, validate_share
+from kgneg.core.validation import choose, validate_count, validate_device, validate_share
 from kgneg.samplers.noise.evidence import Evidence, cell_rates, gather_evidence
 from kgneg.samplers.noise.posterior import ExpectedCount, expected_count, shift_to_sum
 from kgneg.samplers.noise.probe import assign_folds, out_of_fold_logits
@@ -107,7 +107,7 @@ class NoiseFilter:
         self.evidence = validate_count("evidence", evidence)
         self.folds = validate_count("folds", folds, 2)
         self.index = choose("index", index, ("auto", "exact", "ivf"))
-        self.device = _device(device)
+        self.device = validate_device(device)
         self.seed = validate_count("seed", seed, 0)
         self.progress = progress
 
@@ -286,15 +286,3 @@ def _blind(q: np.ndarray, labelled: np.ndarray) -> bool:
             auc,
         )
     return auc < _BLIND
-
-
-def _device(name: str | torch.device) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        raise InvalidInputError(f"device must be 'auto' or a device that torch knows, got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidInputError(f"device={name!r} asks for CUDA, and there is none here: use 'auto' or 'cpu'")
-    return device
