@@ -4,19 +4,20 @@ Every method is a :class:`~kgneg.core.corruption.Corruptor`: called with a batch
 :class:`~kgneg.core.negatives.Negatives`. Given an index of known triples it never returns one of them.
 The last two read the scores of a model, which they have to be given (:class:`~kgneg.core.handles.ModelAware`).
 
-===========================  ==============================================  =========================================
-class                        candidates                                      use it for
-===========================  ==============================================  =========================================
-:class:`UniformCorruptor`    any entity                                      the baseline to beat
-:class:`TypedCorruptor`      domain and range of the relation                hard negatives without any text
-:class:`LemonCorruptor`      text clusters near the kept or replaced entity  hard negatives from texts
-:class:`SansCorruptor`       entities few hops from the kept one             hard negatives from the graph alone
-:class:`LemonPlusCorruptor`  plausible ones that fit, below a ceiling         hard negatives that are seldom true
-:class:`GivenCorruptor`      a table of negatives                            negatives that people verified
-:class:`MixtureCorruptor`    others, in fixed shares                         hard negatives among easy ones
-:class:`DynamicCorruptor`    the best of some random entities, by the model  negatives that stay hard
-:class:`NSCachingCorruptor`  a cache per pair that follows the model         hard negatives that the sampler remembers
-===========================  ==============================================  =========================================
+============================  ==============================================  =========================================
+class                         candidates                                      use it for
+============================  ==============================================  =========================================
+:class:`UniformCorruptor`     any entity                                      the baseline to beat
+:class:`PopularityCorruptor`  frequent entities more often                    sampled softmax, recommendation
+:class:`TypedCorruptor`       domain and range of the relation                hard negatives without any text
+:class:`LemonCorruptor`       text clusters near the kept or replaced entity  hard negatives from texts
+:class:`SansCorruptor`        entities few hops from the kept one             hard negatives from the graph alone
+:class:`LemonPlusCorruptor`   plausible ones that fit, below a ceiling         hard negatives that are seldom true
+:class:`GivenCorruptor`       a table of negatives                            negatives that people verified
+:class:`MixtureCorruptor`     others, in fixed shares                         hard negatives among easy ones
+:class:`DynamicCorruptor`     the best of some random entities, by the model  negatives that stay hard
+:class:`NSCachingCorruptor`   a cache per pair that follows the model         hard negatives that the sampler remembers
+============================  ==============================================  =========================================
 
 :class:`NoiseFilter` goes the other way: it judges negatives that are there, and finds the positives among them.
 """
@@ -34,6 +35,7 @@ from kgneg.samplers.lemon_pools import LemonPools, LemonSettings, build_lemon_po
 from kgneg.samplers.mixture import MixtureCorruptor
 from kgneg.samplers.noise import NoiseFilter, NoiseReport, parekh_es, parekh_is
 from kgneg.samplers.nscaching import NSCachingCorruptor
+from kgneg.samplers.popularity import PopularityCorruptor, count_entities, popularity_weights
 from kgneg.samplers.sans import SansCorruptor, build_sans_pools
 from kgneg.samplers.typed import TypedCorruptor, pools_from_types
 from kgneg.samplers.uniform import UniformCorruptor
@@ -49,21 +51,25 @@ __all__ = [
     "NSCachingCorruptor",
     "NoiseFilter",
     "NoiseReport",
+    "PopularityCorruptor",
     "SansCorruptor",
     "TypedCorruptor",
     "UniformCorruptor",
     "build_lemon_pools",
     "build_sans_pools",
     "corruptor_resolver",
+    "count_entities",
     "parekh_es",
     "parekh_is",
     "pools_from_types",
+    "popularity_weights",
 ]
 
 #: Finds a corruptor class by its name: ``corruptor_resolver.lookup("lemon")``.
 corruptor_resolver: ClassResolver[Corruptor] = ClassResolver(
     [
         UniformCorruptor,
+        PopularityCorruptor,
         TypedCorruptor,
         LemonCorruptor,
         LemonPlusCorruptor,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
 
 from kgneg.core.corruption import Corruptor, Queries
 from kgneg.core.draws import draw_below
-from kgneg.core.typing import IntTensor
+from kgneg.core.typing import TAIL, FloatTensor, IntTensor, LongTensor
 
 __all__ = ["UniformCorruptor"]
 
@@ -40,3 +41,12 @@ class UniformCorruptor(Corruptor):
         :returns: ids of shape ``(q, n)``, int32, all of them real
         """
         return draw_below(self.num_entities, (len(queries), n), generator, generator.device), None
+
+    def log_proposal(self, ids: LongTensor, side: int = TAIL) -> FloatTensor:
+        """Return the logarithm of the probability that an entity is proposed, whatever the query.
+
+        :param ids: shape: ``(*)``, entities
+        :param side: the end that is replaced, which makes no difference
+        :returns: shape: ``(*)``, float32
+        """
+        return torch.full(ids.shape, -math.log(self.num_entities), device=ids.device)

@@ -29,6 +29,7 @@ from kgneg.samplers import (
     LemonSettings,
     MixtureCorruptor,
     NSCachingCorruptor,
+    PopularityCorruptor,
     SansCorruptor,
     TypedCorruptor,
     UniformCorruptor,
@@ -86,6 +87,20 @@ class TestUniformOneEnd(TestUniform):
     @pytest.fixture(autouse=True)
     def choose_policy(self, policy: str) -> None:
         self.policy = policy
+
+
+class TestPopularity(Suite):
+    settings: ClassVar[Mapping[str, Any]] = {}
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return PopularityCorruptor.from_triples(triples, **self.settings, **options)
+
+
+class TestPopularityBoth(TestPopularity):
+    policy = "single"
+    keys = "pair"
+    settings: ClassVar[Mapping[str, Any]] = {"counts": "both", "alpha": 1.0, "smoothing": 0.0}
 
 
 class TestTyped(Suite):
@@ -333,7 +348,9 @@ def test_every_corruptor_is_resolvable_and_covered() -> None:
     assert covered == shipped
 
 
-@pytest.mark.parametrize("name", ["uniform", "typed", "lemon", "sans", "given", "mixture", "dynamic", "nscaching"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "popularity", "typed", "lemon", "sans", "given", "mixture", "dynamic", "nscaching"]
+)
 def test_resolver_finds_names(name: str) -> None:
     assert corruptor_resolver.lookup(name).__name__.lower() == f"{name}corruptor"
 
@@ -344,6 +361,8 @@ def test_unknown_arguments_are_refused() -> None:
     lemon = LemonCorruptor.from_vectors(torch.eye(6), LemonSettings(dim=None, n_clusters=3), **sizes)
     for make in (
         lambda **more: UniformCorruptor(**sizes, **more),
+        lambda **more: PopularityCorruptor(torch.ones(6), **sizes, **more),
+        lambda **more: PopularityCorruptor.from_triples(torch.tensor([[0, 0, 1]]), **sizes, **more),
         lambda **more: TypedCorruptor(pools, **sizes, **more),
         lambda **more: GivenCorruptor(torch.tensor([[0, 0, 1]]), **sizes, **more),
         lambda **more: LemonCorruptor.from_vectors(torch.eye(6), lemon.settings, **sizes, **more),

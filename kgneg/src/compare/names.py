@@ -16,7 +16,9 @@ __all__ = [
     "find_loss",
     "find_model",
     "find_sampler",
+    "first_sentence",
     "is_dataset",
+    "parameter_texts",
     "sampler_options",
     "unknown_name",
 ]
@@ -122,7 +124,7 @@ def describe_samplers() -> list[dict[str, Any]]:
 
 def _describe(sampler: Any) -> dict[str, Any]:
     name = _display_name(sampler)
-    texts = _parameter_texts(sampler)
+    texts = parameter_texts(sampler)
     options = [
         {
             "name": option,
@@ -135,15 +137,22 @@ def _describe(sampler: Any) -> dict[str, Any]:
     return {
         "name": name,
         "source": sampler.__module__.partition(".")[0],
-        "description": _first_sentence(inspect.getdoc(sampler) or ""),
+        "description": first_sentence(inspect.getdoc(sampler) or ""),
         "citation": getattr(sampler, "citation", None) or _CITATIONS.get(name, ""),
         "needs_text": bool(getattr(sampler, "needs_text", False)),
         "options": options,
     }
 
 
-def _first_sentence(text: str) -> str:
-    """Return the first paragraph up to its first full stop, without markup."""
+def first_sentence(text: str) -> str:
+    """Return the first paragraph of a docstring up to its first full stop, without markup.
+
+    :param text: the docstring
+    :returns: a sentence
+
+    >>> first_sentence("Draw ``n`` of them. And so on.")
+    'Draw n of them.'
+    """
     paragraph = " ".join(text.split("\n\n", maxsplit=1)[0].split())
     return re.split(r"(?<=\.)\s", _plain(paragraph), maxsplit=1)[0]
 
@@ -153,10 +162,14 @@ def _plain(text: str) -> str:
     return re.sub(r":[a-z:]+:`~?([^`]*)`", lambda match: match[1].rpartition(".")[2], text).replace("``", "")
 
 
-def _parameter_texts(sampler: Any) -> dict[str, str]:
-    """Return the descriptions of arguments, from the docstrings of a class and its bases."""
+def parameter_texts(documented: Any) -> dict[str, str]:
+    """Return the descriptions of arguments, from the docstrings of a class and its bases.
+
+    :param documented: the class
+    :returns: the descriptions by name, without markup
+    """
     texts: dict[str, str] = {}
-    for kind in sampler.__mro__:
+    for kind in documented.__mro__:
         for owner in (kind, vars(kind).get("__init__")):
             document = inspect.getdoc(owner) if owner is not None else None
             for name, text in re.findall(r"^:param (\w+):((?:.|\n(?!:|\n))*)", document or "", flags=re.MULTILINE):

@@ -107,11 +107,12 @@ def with_texts(choice: SamplerChoice, arguments: Mapping[str, Any], *, default_t
     return replace(choice, options=options)
 
 
-def parse_options(what: str, text: str) -> dict[str, Any]:
+def parse_options(what: str, text: str, *, kind: str = "sampler") -> dict[str, Any]:
     """Read ``key=value,key=value``; a value is read as JSON, and as plain text where it is none.
 
     :param what: what the options belong to, for messages
     :param text: the options
+    :param kind: what it is, for messages
     :returns: the values by name
     :raises InvalidInputError: if the text has another form, or an option twice
 
@@ -123,9 +124,9 @@ def parse_options(what: str, text: str) -> dict[str, Any]:
         key, sign, value = part.partition("=")
         key = key.strip()
         if not sign or not key:
-            raise InvalidInputError(f"sampler {what!r}: got {part!r}, expected key=value")
+            raise InvalidInputError(f"{kind} {what!r}: got {part!r}, expected key=value")
         if key in options:
-            raise InvalidInputError(f"sampler {what!r}: the option {key} is given twice")
+            raise InvalidInputError(f"{kind} {what!r}: the option {key} is given twice")
         options[key] = _value(value.strip())
     return options
 

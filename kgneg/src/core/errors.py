@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "DivergedError",
     "ExhaustedPoolError",
     "InvalidInputError",
     "KeyOverflowError",
@@ -34,3 +35,7 @@ class ExhaustedPoolError(KgnegError, RuntimeError):
 
 class MissingExtraError(KgnegError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class DivergedError(KgnegError, RuntimeError):
+    """Training has left the numbers: a loss or a parameter is infinite or NaN; the last good state was kept."""

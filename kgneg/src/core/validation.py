@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
 
-__all__ = ["choose", "validate_count", "validate_device", "validate_share", "validate_triples"]
+__all__ = ["choose", "validate_count", "validate_device", "validate_number", "validate_share", "validate_triples"]
 
 
 def validate_count(name: str, value: int, minimum: int = 1) -> int:
@@ -38,6 +39,26 @@ def validate_share(name: str, value: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= 1.0:
         raise InvalidInputError(f"{name} must be between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def validate_number(name: str, value: float, minimum: float = 0.0, *, above: bool = False) -> float:
+    """Return ``value`` as a float if it is finite and at least ``minimum``.
+
+    :param name: what the value is called in the message
+    :param value: the value
+    :param minimum: the smallest allowed value
+    :param above: whether the minimum itself is not allowed
+    :returns: the value as a float
+    :raises InvalidInputError: if it is no number, not finite or too small
+
+    >>> validate_number("lr", 1)
+    1.0
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise InvalidInputError(f"{name} must be a finite number, got {value!r}")
+    if value < minimum or (above and value == minimum):
+        raise InvalidInputError(f"{name} must be {'above' if above else 'at least'} {minimum:g}, got {value!r}")
     return float(value)
 
 

@@ -19,8 +19,8 @@ PIPELINE = (
     "from pykeen.pipeline import pipeline; pipeline(dataset='umls', model='TransE', negative_sampler='lemon', epochs=2)"
 )
 ALL_NAMES = (
-    "('kgneg-uniform', 'kgneg-bernoulli', 'typed', 'lemon', 'lemon+', 'sans', 'mixture', 'given', 'dynamic', "
-    "'nscaching')"
+    "('kgneg-uniform', 'kgneg-bernoulli', 'popularity', 'typed', 'lemon', 'lemon+', 'sans', 'mixture', "
+    "'given', 'dynamic', 'nscaching')"
 )
 LOOK_UP = (
     "from pykeen.sampling import negative_sampler_resolver as r; "
@@ -73,7 +73,7 @@ def test_order_of_imports(python: Python, imports: str) -> None:
     assert done.stderr == ""
     names, others = done.stdout.splitlines()
     assert all(name.startswith("kgneg.integrations.pykeen.") for name in (names + " " + others).split())
-    assert len(names.split()) == 10
+    assert len(names.split()) == 11
 
 
 def test_command_line_and_configuration_files(python: Python, tmp_path: Path) -> None:

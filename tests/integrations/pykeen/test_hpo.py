@@ -34,6 +34,14 @@ COMMON: dict[str, Mapping[str, Any]] = {
 RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
     "kgneg-uniform": COMMON | {"sides": SIDES},
     "kgneg-bernoulli": COMMON,
+    "popularity": COMMON
+    | {
+        "sides": SIDES,
+        "fn_budget": BUDGET,
+        "alpha": {"type": float, "low": 0.0, "high": 2.0},
+        "smoothing": {"type": float, "low": 0.5, "high": 2.0},
+        "counts": {"type": "categorical", "choices": ["end", "both"]},
+    },
     "typed": COMMON | {"sides": SIDES, "fn_budget": BUDGET, "support": {"type": float, "low": 0.0, "high": 0.5}},
     "lemon": COMMON
     | {

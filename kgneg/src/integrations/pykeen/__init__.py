@@ -27,6 +27,7 @@ from kgneg.integrations.pykeen.lemon_plus import LemonPlusNegativeSampler
 from kgneg.integrations.pykeen.mixture import MixtureNegativeSampler
 from kgneg.integrations.pykeen.noise import KnnNoiseFilterer
 from kgneg.integrations.pykeen.nscaching import NSCachingNegativeSampler
+from kgneg.integrations.pykeen.popularity import PopularityNegativeSampler
 from kgneg.integrations.pykeen.registration import when_imported
 from kgneg.integrations.pykeen.sans import SansNegativeSampler
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
@@ -53,6 +54,7 @@ __all__ = [
     "ModelAwareNegativeSampler",
     "ModelHandle",
     "NSCachingNegativeSampler",
+    "PopularityNegativeSampler",
     "SansNegativeSampler",
     "TypedNegativeSampler",
     "to_pykeen",
@@ -62,6 +64,7 @@ __all__ = [
 SAMPLERS: tuple[type[KgnegNegativeSampler], ...] = (
     KgnegUniformNegativeSampler,
     KgnegBernoulliNegativeSampler,
+    PopularityNegativeSampler,
     TypedNegativeSampler,
     LemonNegativeSampler,
     LemonPlusNegativeSampler,

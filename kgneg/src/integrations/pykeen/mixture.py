@@ -13,6 +13,7 @@ from kgneg.core.typing import LongTensor
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.given import GivenNegativeSampler
 from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
+from kgneg.integrations.pykeen.popularity import PopularityNegativeSampler
 from kgneg.integrations.pykeen.sans import SansNegativeSampler
 from kgneg.integrations.pykeen.setup import Setup
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
@@ -25,6 +26,7 @@ _PARTS: Mapping[str, type[KgnegNegativeSampler]] = {
     sampler.display_name: sampler
     for sampler in (
         KgnegUniformNegativeSampler,
+        PopularityNegativeSampler,
         TypedNegativeSampler,
         LemonNegativeSampler,
         SansNegativeSampler,
@@ -44,7 +46,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
     :param components: the shares, as ``"typed=0.5,kgneg-uniform=0.5"`` or as a mapping; they are scaled to sum to one.
-        Components are kgneg-uniform, typed, lemon, sans and given.
+        Components are kgneg-uniform, popularity, typed, lemon, sans and given.
     :param components_kwargs: arguments of the components by name, for example ``{"lemon": {"encoder": "lexical"}}``
     :param sides: which end to replace; see ``kgneg-uniform``
     :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at

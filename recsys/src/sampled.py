@@ -1,0 +1,198 @@
+"""Learning from pairs and from negatives that a corruptor draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from typing_extensions import Self
+
+from kgneg.core.cache import content_key
+from kgneg.core.corruption import Corruptor
+from kgneg.core.handles import ModelAware, attach_scorer
+from kgneg.core.modules import share
+from kgneg.core.triples import TripleIndex
+from kgneg.core.typing import TAIL, FloatTensor, LongTensor
+from kgneg.core.validation import choose, validate_count, validate_number
+from kgneg.recsys.encoded import EncodedRecommender
+from kgneg.recsys.encoders import gather
+from kgneg.recsys.interactions import Interactions
+from kgneg.recsys.negatives import check_corruptor, draw_negatives, item_scorer, log_proposal
+
+__all__ = ["SampledRecommender"]
+
+_LOSSES = ("bpr", "softmax")
+_FOLD_SAMPLE = 256
+
+
+class SampledRecommender(EncodedRecommender):
+    r"""Base class of recommenders that compare an item of a user with items that the user does not have.
+
+    ``bpr``: :math:`-\log \sigma(s_{uv} - s_{un})` with inner products, averaged over the negatives, plus an L2 penalty
+    on the rows of the batch. ``softmax``: :math:`-\log \frac{e^{s_{uv}/\tau}}{e^{s_{uv}/\tau} + \sum_n e^{s_{un}/\tau}}`
+    with cosines.
+
+    Negatives come from any :class:`~kgneg.core.corruption.Corruptor` that is built with
+    :func:`~kgneg.recsys.negatives.corruptor_options`, given to :meth:`fit`; without one they are uniform over the items
+    that the user does not have, exactly. A corruptor that looks at the model sees the vectors of the step.
+
+    Sources: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009; Wu et al., On the
+    Effectiveness of Sampled Softmax Loss for Item Recommendation, TOIS 2024.
+
+    :param encoder: ``"id"`` or ``"neighbor"``
+    :param loss: ``"bpr"`` or ``"softmax"``
+    :param num_negatives: negatives per pair
+    :param temperature: :math:`\tau` of ``softmax``
+    :param log_q: whether ``softmax`` subtracts the logarithm of the probability with which each negative is proposed,
+        where the corruptor knows it
+    :param l2: the weight of the penalty of ``bpr``
+    :param options: ``dim``, ``layers``, ``drop``, ``start``, and settings of the training
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str,
+        loss: str,
+        num_negatives: int,
+        temperature: float,
+        log_q: bool,
+        l2: float,
+        dim: int = 64,
+        layers: int = 3,
+        drop: float = 0.0,
+        start: str = "xavier_uniform",
+        **training: Any,
+    ) -> None:
+        own = {
+            "loss": choose("loss", loss, _LOSSES),
+            "num_negatives": validate_count("num_negatives", num_negatives),
+            "temperature": validate_number("temperature", temperature, above=True),
+            "log_q": bool(log_q),
+            "l2": validate_number("l2", l2),
+        }
+        super().__init__(
+            encoder=encoder,
+            dim=dim,
+            layers=layers,
+            drop=drop,
+            start=start,
+            score="dot" if loss == "bpr" else "cosine",
+            own=own,
+            training=training,
+        )
+        self.negatives: Corruptor | None = None
+        self._uniform: TripleIndex | None = None
+
+    def fit(
+        self,
+        train: Interactions,
+        valid: Interactions | None = None,
+        *,
+        negatives: Corruptor | None = None,
+        hide: Interactions | None = None,
+        checkpoint: str | Path | None = None,
+        progress: bool | None = None,
+        on_epoch: Callable[[Mapping[str, Any]], object] | None = None,
+        **training: Any,
+    ) -> Self:
+        """Train like :meth:`kgneg.recsys.trained.TrainedRecommender.fit`.
+
+        :param train: the pairs to learn from
+        :param valid: the pairs that decide when to stop
+        :param negatives: what draws the negatives; ``None``: uniform
+        :param hide: more pairs to leave out of the ranks in validation
+        :param checkpoint: a file that keeps the state of training
+        :param progress: whether to show a progress bar
+        :param on_epoch: called with the entry of the history after each epoch
+        :param training: settings that replace those of the constructor
+        :returns: the recommender itself
+        :raises InvalidInputError: if the corruptor does not fit the interactions
+        """
+        if negatives is not None:
+            check_corruptor(negatives, train)
+        self.negatives = negatives
+        super().fit(train, valid, hide=hide, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, **training)
+        self.negatives = None
+        return self
+
+    def prepare(self, train: Interactions, generator: torch.Generator) -> None:
+        """Make the tables, and show the model to a corruptor that looks at it.
+
+        :param train: the interactions
+        :param generator: the source of the initial values
+        """
+        super().prepare(train, generator)
+        if self.negatives is not None and any(isinstance(one, ModelAware) for one in self.negatives.modules()):
+            attach_scorer(self.negatives, item_scorer(self))
+
+    def identity(self) -> Any:
+        """Return what training depends on besides options, settings and data: the corruptor."""
+        if self.negatives is None:
+            return None
+        state = {name: content_key(tensor) for name, tensor in self.negatives.state_dict().items()}
+        return [type(self.negatives).__name__, state]
+
+    def loss(self, users: LongTensor, items: LongTensor, generator: torch.Generator) -> FloatTensor:
+        """Return the loss of each pair.
+
+        :param users: shape: ``(b,)``
+        :param items: shape: ``(b,)``
+        :param generator: the source of negatives
+        :returns: shape: ``(b,)``
+        """
+        of_users, of_items, outputs = self.encode(users, items, generator)
+        self._vectors = self._scored(outputs.detach())  # what a corruptor may look at
+        drawn = self._draw(users, items, generator)
+        of_drawn = gather(outputs, drawn + self.encoder.num_users)
+        if self.options["loss"] == "softmax":
+            return self._softmax(of_users, of_items, of_drawn, drawn)
+        positive = (of_users * of_items).sum(-1, keepdim=True)
+        negative = torch.bmm(of_drawn, of_users[:, :, None]).squeeze(-1)
+        loss = functional.softplus(negative.float() - positive.float()).mean(-1)
+        return loss + self._penalty(users, items, drawn) if self.options["l2"] else loss
+
+    def _draw(self, users: LongTensor, items: LongTensor, generator: torch.Generator) -> LongTensor:
+        number = self.options["num_negatives"]
+        if self.negatives is not None:
+            return draw_negatives(self.negatives, users, items, number, generator).items
+        if self._uniform is None or self._uniform.keys.device != users.device:
+            self._uniform = share(self.seen.index).to(users.device)
+        return self._uniform.complement(torch.zeros_like(users), users, TAIL, number, generator=generator)
+
+    def _penalty(self, users: LongTensor, items: LongTensor, drawn: LongTensor) -> FloatTensor:
+        table = self.encoder.table
+        own = gather(table, self.encoder.nodes(users, items)).square().sum(-1)
+        others = gather(table, drawn + self.encoder.num_users).square().sum(-1).mean(-1)
+        return self.options["l2"] * 0.5 * (own[: len(users)] + own[len(users) :] + others)
+
+    def _softmax(
+        self, of_users: FloatTensor, of_items: FloatTensor, of_drawn: FloatTensor, drawn: LongTensor
+    ) -> FloatTensor:
+        temperature = self.options["temperature"]
+        of_users = functional.normalize(of_users.float(), dim=-1) / temperature
+        positive = (of_users * functional.normalize(of_items.float(), dim=-1)).sum(-1, keepdim=True)
+        negative = torch.bmm(functional.normalize(of_drawn.float(), dim=-1), of_users[:, :, None]).squeeze(-1)
+        if self.options["log_q"] and self.negatives is not None:
+            negative = negative - log_proposal(self.negatives, drawn)
+        return torch.logsumexp(torch.cat([positive, negative], dim=-1), dim=-1) - positive.squeeze(-1)
+
+    def fold_loss(self, users: FloatTensor, items: FloatTensor, everything: FloatTensor) -> FloatTensor:
+        """Return the loss of the vectors of new users, against evenly spaced items instead of drawn ones.
+
+        :param users: shape: ``(t, d)``
+        :param items: shape: ``(t, d)``
+        :param everything: shape: ``(num_items, d)``
+        :returns: shape: ``(t,)``
+        """
+        others = everything[:: max(1, len(everything) // _FOLD_SAMPLE)]
+        if self.options["loss"] == "bpr":
+            positive = (users * items).sum(-1, keepdim=True)
+            return functional.softplus(users @ others.T - positive).mean(-1)
+        users = functional.normalize(users, dim=-1) / self.options["temperature"]
+        positive = (users * functional.normalize(items, dim=-1)).sum(-1)
+        scores = users @ functional.normalize(others, dim=-1).T
+        return torch.logsumexp(torch.cat([positive[:, None], scores], dim=-1), dim=-1) - positive

@@ -1,0 +1,79 @@
+"""How a recommender is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.validation import choose, validate_count, validate_number
+
+__all__ = ["TrainSettings"]
+
+_PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything about training that is not the model; the same for all models.
+
+    :param epochs: the largest number of passes over the pairs
+    :param batch_size: pairs per step
+    :param lr: the learning rate of Adam
+    :param weight_decay: Adam's coupled L2 penalty, on all parameters
+    :param evaluate_every: epochs between two looks at the validation pairs
+    :param patience: how many looks in a row may bring no improvement before training stops; 0 never stops early
+    :param patience_resets: whether an improvement starts the count anew; if not, all looks without one count together
+    :param metric: what is looked at, such as ``"recall@20"``, see :func:`~kgneg.recsys.evaluate`
+    :param precision: ``"float32"``, or ``"bfloat16"`` or ``"float16"`` for mixed precision; sums over neighbours, the
+        parameters and the optimiser stay in float32
+    :param seed: of everything that is drawn
+    :param device: where to train: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``
+    :raises InvalidInputError: if a value is out of range
+
+    >>> TrainSettings(epochs=5).batch_size
+    4096
+    """
+
+    epochs: int = 200
+    batch_size: int = 4096
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    evaluate_every: int = 5
+    patience: int = 10
+    patience_resets: bool = True
+    metric: str = "recall@20"
+    precision: str = "float32"
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "evaluate_every"):
+            validate_count(name, getattr(self, name))
+        for name in ("patience", "seed"):
+            validate_count(name, getattr(self, name), 0)
+        validate_number("lr", self.lr, above=True)
+        validate_number("weight_decay", self.weight_decay)
+        choose("precision", self.precision, _PRECISIONS)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all settings."""
+        return tuple(one.name for one in fields(cls))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON has them."""
+        return asdict(self)
+
+    def changed(self, changes: Mapping[str, Any]) -> TrainSettings:
+        """Return settings with some other values.
+
+        :param changes: values by name
+        :returns: the settings
+        :raises InvalidInputError: if a name is not known
+        """
+        unknown = [name for name in changes if name not in self.names()]
+        if unknown:
+            raise InvalidInputError(f"unknown setting {unknown[0]!r}; training has {', '.join(self.names())}")
+        return TrainSettings(**{**self.to_dict(), **changes})
