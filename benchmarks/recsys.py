@@ -1,17 +1,17 @@
 """Recommendation without negatives beside its baselines and other libraries: quality, seconds, growth.
 
 quality: every data set is split per user at random (a share beta for training, the rest in equal parts for validation
-and test). A tuned row tries the same number of configurations, drawn at random by Optuna once (the first is the default
-of the model), on the split of seed 0, and is judged by recall@20 on its validation pairs, which also stop every training;
-the best one is then trained on the splits of all seeds. Each row is compared, paired over seeds, with LightGCN and with the
-best neural baseline (by validation). Peers (implicit, Cornac) are rows like the others: the same pairs, their own lists, our
-metrics, one thread.
-epoch, growth, momentum, collapse: see benchmarks/recsys_speed.py.
+and test). A tuned row tries the same number of configurations, drawn at random by Optuna (the first is the default of
+the model), on the split of seed 0. They are judged by recall@20 on its validation pairs, which also stop every
+training; the best one is then trained on the splits of all seeds. Each row is compared, paired over seeds, with
+LightGCN and with the best neural baseline (by validation). Peers (implicit, Cornac) are rows like the others: the same
+pairs, their own lists, our metrics, one thread. A table has the rows of the last command that was run for its split.
+epoch, growth, momentum, collapse: see benchmarks/recsys_speed.py. evaluation: see benchmarks/recsys_evaluation.py.
 
 What is finished is kept below --out, a file for each training; a command that was stopped goes on where it was. What is
 kept knows the data, all options of the model and the versions, but not the code.
 
-    python benchmarks/recsys.py [--parts quality epoch growth momentum collapse] [--sets toy ...] [--rows buir-nb ...]
+    python benchmarks/recsys.py [--parts quality epoch ...] [--sets toy ...] [--rows buir-nb ...]
         [--betas 0.5 0.1] [--trials 8] [--seeds 5] [--epochs 0] [--trial-epochs 0] [--time-limit 0] [--jobs 1]
         [--data DATA] [--out build/recsys] [--docs docs]
 
@@ -45,7 +45,7 @@ from recsys_result import collect
 from kgneg.compare.store import dump_json, versions
 from kgneg.core.storage import atomic_path
 
-PARTS = ("quality", "epoch", "growth", "momentum", "collapse")
+PARTS = ("quality", "epoch", "evaluation", "growth", "momentum", "collapse")
 #: one thread everywhere, and the same order of additions in every process
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 FOLDER = Path(__file__).resolve().parent
@@ -190,11 +190,15 @@ def end_with(parent: int) -> None:
 
 
 def speed(options: argparse.Namespace, part: str) -> list[str]:
-    """Run a part of recsys_speed.py in a process of its own, and take over what it measured."""
-    command = [sys.executable, "-P", str(FOLDER / "recsys_speed.py"), part, "--out", str(options.out)]
-    command += ["--data", str(data_root(options.data).parent), *options.speed.split()]
-    done = subprocess.run(command, env={**os.environ, **ONE_THREAD}, check=False)  # noqa: S603
+    """Measure another part in a process of its own, and take over what it wrote."""
     path = options.out / f"{part}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if part == "evaluation":
+        arguments = [str(FOLDER / "recsys_evaluation.py"), "--results", str(path)]
+    else:
+        arguments = [str(FOLDER / "recsys_speed.py"), part, "--out", str(options.out)]
+        arguments += ["--data", str(data_root(options.data).parent), *options.speed.split()]
+    done = subprocess.run([sys.executable, "-P", *arguments], env={**os.environ, **ONE_THREAD}, check=False)  # noqa: S603
     if done.returncode:
         return [f"{part}: exit code {done.returncode}"]
     update(options.out / "results.json", part, json.loads(path.read_text(encoding="utf-8")), whole=True)

@@ -1,8 +1,8 @@
 """The training procedure of the authors of BUIR, restated from its description, to be timed beside ours.
 
-Pairs are dictionaries that a DataLoader collates. Both encoders propagate over the whole graph in every batch, each on a
-sparse matrix that is put together anew without its dropped entries. Rows are looked up by indexing tables, Adam is that
-of PyTorch's default, and the target is replaced by newly allocated tables.
+Pairs are dictionaries that a DataLoader collates. Both encoders propagate over the whole graph in every batch, each on
+a sparse matrix that is put together anew without its dropped entries. Rows are looked up by indexing tables, Adam is
+that of PyTorch's default, and the target is replaced by newly allocated tables.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Side(nn.Module):
         indices, values = self.graph._indices(), self.graph._values()
         rate = float(torch.rand(1)) * self.drop
         kept = torch.rand(len(values)) >= rate
-        return torch.sparse_coo_tensor(indices[:, kept], values[kept] / (1 - rate), self.graph.shape)
+        new = values[kept] / (1 - rate)
+        return torch.sparse_coo_tensor(indices[:, kept], new, self.graph.shape, check_invariants=False)
 
     def forward(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.layers:
@@ -129,5 +130,5 @@ def authors_epochs(
             loss.backward()
             optimizer.step()
             model.follow()
-            total += float(loss) * len(batch["user"])
+            total += loss.item() * len(batch["user"])
         yield time.process_time() - begin, total / len(train)

@@ -15,7 +15,7 @@ from typing import Any
 
 from recsys_peers import PEERS
 from recsys_plan import SETS
-from recsys_speed_page import collapse, epoch, growth, momentum
+from recsys_speed_page import collapse, epoch, evaluation, growth, momentum
 
 from kgneg.core.storage import atomic_path
 
@@ -63,6 +63,7 @@ def tables(results: FOUND) -> dict[str, str]:
     """
     makers: dict[str, Callable[[FOUND], str]] = {
         "epoch": epoch,
+        "evaluation": evaluation,
         "growth": growth,
         "momentum": momentum,
         "collapse": collapse,
@@ -93,7 +94,9 @@ def quality(parts: FOUND, skipped: FOUND) -> str:
         failures = [f"{row}: {one['failure']}" for row, one in part["rows"].items() if one["failure"]]
         if failures:
             found.append("Failed or skipped:\n\n" + "\n".join(f"- {line}" for line in failures))
-    missing = [f"{name} ({reason})" for name, reason in skipped.items() if all(one["set"] != name for one in parts.values())]
+    missing = [
+        f"{name} ({reason})" for name, reason in skipped.items() if all(one["set"] != name for one in parts.values())
+    ]
     if missing:
         found.append(f"Not measured: {'; '.join(missing)}.")
     said = [line for part in in_order(parts) for line in reading(part)]
@@ -116,15 +119,24 @@ def conditions(part: FOUND) -> str:
     counts = next((one["counts"] for one in part["rows"].values() if one.get("counts", {}).get("test_pairs")), None)
     judged = f", {counts['users']:,} users judged" if counts else ""
     return (
-        f"{facts['users']:,} users, {facts['items']:,} items, {facts['pairs']:,} pairs{judged}. {budget['trials']} trials "
-        f"for each tuned row, {budget['seeds']} seeds{said}. Best neural baseline: {part['baseline'] or 'none'}. {libraries}, "
+        f"{facts['users']:,} users, {facts['items']:,} items, {facts['pairs']:,} pairs{judged}. "
+        f"{budget['trials']} trials for each tuned row, {budget['seeds']} seeds{said}. "
+        f"Best neural baseline: {part['baseline'] or 'none'}. {libraries}, "
         f"{part['machine']}, one thread per process, {part['jobs']} at once."
     )
 
 
 def table(part: FOUND) -> str:
     header = ["row", "recall@20", "NDCG@20", "recall@10", "coverage@20", "best epoch", "s per epoch", "s in all"]
-    header += ["recall@20 against best neural baseline [95 %]", "p", "p, Holm", "against LightGCN", "p", "p, Holm", "tuned"]
+    header += [
+        "recall@20 against best neural baseline [95 %]",
+        "p",
+        "p, Holm",
+        "against LightGCN",
+        "p",
+        "p, Holm",
+        "tuned",
+    ]
     lines = []
     for row in part["order"]:
         one = part["rows"][row]
@@ -182,12 +194,22 @@ def short(value: Any) -> str:
 
 def peers(parts: FOUND) -> str:
     """Return seconds and users per second, ours beside those of other libraries."""
-    header = ["split", "row", "recall@20", "s per epoch", "s in all", "lists of 50, users per s", "evaluation, users per s"]
+    header = [
+        "split",
+        "row",
+        "recall@20",
+        "s per epoch",
+        "s in all",
+        "lists of 50, users per s",
+        "evaluation, users per s",
+    ]
     lines = []
     for part in in_order(parts):
         for row in part["order"]:
             one = part["rows"][row]
-            if "recall@20" not in one or not (row in PEERS or one["model"] in ("buir-nb", "buir-id", "lightgcn", "bpr")):
+            if "recall@20" not in one or not (
+                row in PEERS or one["model"] in ("buir-nb", "buir-id", "lightgcn", "bpr")
+            ):
                 continue
             cells = [name_of(part), row, mean(one["recall@20"]), plain(one.get("cpu_per_epoch"), 3)]
             cells += [plain(one.get("cpu_seconds"), 1)]
@@ -212,18 +234,23 @@ def reading(part: FOUND) -> list[str]:
         found.append(f"{name_of(part)}: the best of all rows is {best} with {mean(rows[best]['recall@20'])}.")
     if part["budget"]["seeds"] < ENOUGH:
         found.append(f"{name_of(part)}: {part['budget']['seeds']} seeds are too few to tell rows apart.")
-    cut = [row for row, one in rows.items() if "time" in one["stopped"] or "epochs" in one["stopped"] and row not in PEERS]
+    cut = [row for row, one in rows.items() if row not in PEERS and {"time", "epochs"} & set(one["stopped"])]
     if cut:
         found.append(f"{name_of(part)}: training ended before it stopped improving for {', '.join(cut)}.")
+    flat = [f"{row} ({one['health']['collapsed']} of {one['health']['runs']})" for row, one in rows.items() if bad(one)]
+    if flat:
+        found.append(f"{name_of(part)}: the embeddings of the best epoch have collapsed for {', '.join(flat)}.")
     return found
+
+
+def bad(row: FOUND) -> bool:
+    return bool(row["health"] and row["health"]["collapsed"])
 
 
 def verdict(compared: FOUND) -> str:
     p = compared.get("p_holm")
-    if p is None or p >= LEVEL:
-        kind = "not told apart"
-    else:
-        kind = "above" if compared["difference"] > 0 else "below"
+    clear = p is not None and p < LEVEL
+    kind = "not told apart" if not clear else "above" if compared["difference"] > 0 else "below"
     return f"{kind} ({compared['difference']:+.4f})"
 
 

@@ -162,9 +162,11 @@ class CornacBPR(Peer):
 
 
 def matrix_of(pairs: Interactions) -> Any:
+    """Return the pairs as implicit has them: a matrix, not an array, with indices of 32 bits."""
     import scipy.sparse
 
-    return scipy.sparse.csr_matrix(pairs.to_scipy())
+    parts = (np.ones(len(pairs), dtype=np.float32), pairs.items.int().numpy(), pairs.indptr.int().numpy())
+    return scipy.sparse.csr_matrix(parts, shape=(pairs.num_users, pairs.num_items))
 
 
 def cornac_data(pairs: Interactions) -> Any:

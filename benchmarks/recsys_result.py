@@ -11,7 +11,7 @@ from recsys_plan import BASELINES, METRIC, Budget
 
 from kgneg.recsys.significance import compare_runs
 
-__all__ = ["collect"]
+__all__ = ["collect", "health_of", "spread"]
 
 FIGURES = ("recall@20", "ndcg@20", "recall@10", "ndcg@10", "recall@50", "capped_precision@50")
 TIMES = ("cpu_per_epoch", "cpu_seconds", "best_epoch", "epochs", "lists_per_second", "evaluated_per_second", "valid")
@@ -60,8 +60,18 @@ def of_row(cell: Mapping[str, Any]) -> dict[str, Any]:
         values = [one[name] for one in finals if one.get(name) is not None]
         found[name] = spread(values) if values else None
     found["stopped"] = [one["stopped"] for one in finals]
-    found["health"] = [one["health"] for one in finals]
+    healths = [one["health"]["best"] for one in finals if one.get("health")]
+    found["health"] = health_of(healths) if healths else None
     found["counts"] = finals[0]["counts"]
+    return found
+
+
+def health_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return means over runs of what the monitor of collapse saw, and how many runs it calls collapsed."""
+    found: dict[str, Any] = {"collapsed": sum(one["collapsed"] for one in runs), "runs": len(runs)}
+    for side in ("users", "items"):
+        names = ("dim", "spread", "effective_rank", "mean_cosine")
+        found[side] = {name: statistics.fmean([one[side][name] for one in runs]) for name in names}
     return found
 
 

@@ -1,10 +1,10 @@
 """How fast BUIR is trained, how that grows, and what its parts are good for.
 
-epoch: CPU seconds per epoch beside the procedure of the authors (benchmarks/recsys_authors.py), one epoch of each in turn,
-on the training pairs of CiteULike-t (made-up pairs of its size without --data).
-growth: CPU seconds per epoch and peak memory on made-up pairs, users and items growing with them, a process for each size;
-once with the same batch size for all, and once with as many steps per epoch for all. The cost of an epoch is that of some
-steps times their number.
+epoch: CPU seconds per epoch beside the procedure of the authors (benchmarks/recsys_authors.py), one epoch of each in
+turn, on the training pairs of CiteULike-t (made-up pairs of its size where it is not there).
+growth: CPU seconds per epoch and peak memory on made-up pairs, users and items growing with them, a process for each
+size; once with the same batch size for all, and once with as many steps per epoch for all. The cost of an epoch is that
+of some steps times their number.
 momentum: test recall@20 by the momentum of the target.
 collapse: what happens without the predictor and without stopping the gradient.
 
@@ -34,14 +34,13 @@ import torch
 from link_prediction_stats import rounded
 from recsys_authors import authors_epochs
 from recsys_plan import data_root, load, power_law
-from recsys_result import spread
+from recsys_result import health_of, spread
 from recsys_runs import FAILURES, Cells, LimitedTrainer, run_model, spelled
 
 from kgneg.compare.store import dump_json, versions
 from kgneg.core.storage import atomic_path
 from kgneg.recsys import Interactions
 from kgneg.recsys.models import build_recommender
-from kgneg.recsys.trained import TrainedRecommender
 
 MODELS = ("buir-nb", "buir-id")
 MOMENTA = (0.0, 0.9, 0.98, 0.995, 0.999, 1.0)
@@ -109,7 +108,9 @@ def epoch(options: argparse.Namespace) -> dict[str, Any]:
         model = build_recommender(preset, **more)
         key = {"row": row, "options": spelled(model.options), "training": settings_of(model), "rounds": options.rounds}
         key |= {"train": train.fingerprint(), "versions": versions()}
-        found = cells.get(row.replace(", ", "-").replace(" ", "-"), key, lambda p=preset, m=more: race(p, m, train, options))
+        found = cells.get(
+            row.replace(", ", "-").replace(" ", "-"), key, lambda p=preset, m=more: race(p, m, train, options)
+        )
         rows.append({"row": row, **found})
         print(f"{row}: {found['ours']['median']:.2f} s, authors {found['theirs']['median']:.2f} s", flush=True)
     facts = {"set": name, "users": train.num_users, "items": train.num_items, "pairs": len(train)}
@@ -169,9 +170,12 @@ def growth(options: argparse.Namespace) -> dict[str, Any]:
         key = {**task, "options": spelled(made.options), "settings": settings_of(made), "versions": versions()}
         found = cells.get(f"{model}-{size}-{batch}", key, lambda one=task: apart(one))
         rows.append({**task, "regime": regime, **found})
-        print(f"{model}, {regime}, {size:,}: {found['seconds']:.3g} s per epoch, {found['peak_mb']:,.0f} MB", flush=True)
+        print(
+            f"{model}, {regime}, {size:,}: {found['seconds']:.3g} s per epoch, {found['peak_mb']:,.0f} MB", flush=True
+        )
     fits = [
-        {"model": model, "regime": regime} | fit([one for one in rows if (one["model"], one["regime"]) == (model, regime)])
+        {"model": model, "regime": regime}
+        | fit([one for one in rows if (one["model"], one["regime"]) == (model, regime)])
         for model, regime in product(MODELS, ("same batch", "same steps"))
     ]
     return {"rows": rows, "fits": fits, "versions": versions()}
@@ -272,7 +276,9 @@ def trainings(
                 key |= {"full": spelled(made.options), "training": made.training_settings.to_dict()}  # type: ignore[attr-defined]
                 key |= {"train": split.train.fingerprint(), "versions": versions()}
 
-                def make(split: Any = split, given: Any = given, seed: int = seed, model: str = model) -> dict[str, Any]:
+                def make(
+                    split: Any = split, given: Any = given, seed: int = seed, model: str = model
+                ) -> dict[str, Any]:
                     return attempt(model, given, split, seed, options.epochs)
 
                 found.append(cells.get(f"{name}-{model}-{row.replace(' ', '-')}-s{seed}", key, make))
@@ -296,15 +302,8 @@ def of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         found["recall@20"] = spread([one["metrics"]["recall@20"] for one in done])
         found["loss"] = spread([one["loss"] for one in done])
         found["epochs"] = [one["epochs"] for one in done]
-        found["health"] = {
-            which: {name: statistics.fmean([one["health"][which][name] for one in done]) for name in names}
-            for which, names in ((which, numbers_of(done[0]["health"][which])) for which in ("last", "best"))
-        }
+        found["health"] = {which: health_of([one["health"][which] for one in done]) for which in ("last", "best")}
     return found
-
-
-def numbers_of(health: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in health.items() if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["collapse", "epoch", "growth", "momentum"]
+__all__ = ["collapse", "epoch", "evaluation", "growth", "momentum"]
 
 FOUND = Mapping[str, Any]
 
@@ -28,9 +29,9 @@ def epoch(part: FOUND) -> str:
     """Return CPU seconds per epoch beside the procedure of the authors."""
     facts = part["facts"]
     above = (
-        f"{facts['set']}: {facts['users']:,} users, {facts['items']:,} items, {facts['pairs']:,} training pairs. CPU seconds "
-        f"per epoch, median of {part['rounds']} epochs of each in turn, with the smallest and the largest; one thread, torch "
-        f"{part['versions']['torch']}."
+        f"{facts['set']}: {facts['users']:,} users, {facts['items']:,} items, {facts['pairs']:,} training pairs. "
+        f"CPU seconds per epoch, median of {part['rounds']} epochs of each in turn, with the smallest and the largest; "
+        f"one thread, torch {part['versions']['torch']}."
     )
     header = ["options", "batch", "dimension", "layers", "dropped", "authors' procedure", "kgneg", "times faster"]
     rows = [
@@ -49,9 +50,43 @@ def epoch(part: FOUND) -> str:
     return f"{above}\n\n{rows_of(header, rows)}"
 
 
+def evaluation(part: FOUND) -> str:
+    """Return how many users are judged per second, beside the usual way, which is the first."""
+    settings, ways = part["settings"], {way: [one["cpu"] for one in runs] for way, runs in part["rounds"].items()}
+    usual = next(iter(ways.values()))
+    above = (
+        f"{settings['users']:,} users, {settings['items']:,} items, 2 x {settings['dim']} numbers, "
+        f"{settings['rounds']} rounds; one thread. CPU seconds, median with the smallest and the largest; the ratio is "
+        "the median over rounds."
+    )
+    header = ["way", "seconds", "users/s", "times faster", "memory, MB"]
+    rows = [
+        [
+            way,
+            f"{statistics.median(seconds):,.2f} [{min(seconds):,.2f}, {max(seconds):,.2f}]",
+            f"{part['users'] / statistics.median(seconds):,.0f}",
+            f"{statistics.median(a / b for a, b in zip(usual, seconds, strict=True)):.1f}",
+            f"{max(one['mib'] for one in part['rounds'][way]):,.0f}",
+        ]
+        for way, seconds in ways.items()
+    ]
+    return f"{above}\n\n{rows_of(header, rows)}"
+
+
 def growth(part: FOUND) -> str:
     """Return seconds per epoch and memory by the number of pairs, and the fits."""
-    header = ["model", "batches", "pairs", "users", "items", "batch", "steps timed", "s per epoch", "peak, MB", "of it data, MB"]
+    header = [
+        "model",
+        "batches",
+        "pairs",
+        "users",
+        "items",
+        "batch",
+        "steps timed",
+        "s per epoch",
+        "peak, MB",
+        "of it data, MB",
+    ]
     rows = [
         [
             one["model"],
@@ -68,9 +103,9 @@ def growth(part: FOUND) -> str:
         for one in part["rows"]
     ]
     said = [
-        f"- {one['model']}, {one['regime']}: seconds grow like the number of pairs to the power of {one['exponent']:.2f}; a line "
-        f"has {one['per_million']:.3g} s per million pairs and explains {100 * (one['r2'] or 0):.1f} % of the variance; "
-        f"{one['memory_per_pair']:,.0f} bytes of memory per pair."
+        f"- {one['model']}, {one['regime']}: seconds grow like the number of pairs to the power of "
+        f"{one['exponent']:.2f}; a line has {one['per_million']:.3g} s per million pairs and explains "
+        f"{100 * (one['r2'] or 0):.1f} % of the variance; {one['memory_per_pair']:,.0f} bytes of memory per pair."
         for one in part["fits"]
         if one["exponent"] is not None
     ]
@@ -97,14 +132,17 @@ def cell(one: FOUND | None) -> str:
 
 def collapse(part: FOUND) -> str:
     """Return what happens without parts of the method."""
-    header = ["set", "model", "variant", "recall@20", "last loss", "spread", "effective rank", "mean cosine"]
+    header = ["set", "model", "variant", "recall@20", "last loss", "spread, users", "items"]
+    header += ["effective rank, users", "items", "collapsed"]
     rows = []
     for one in part["rows"]:
         cells = [one["set"], one["model"], one["row"]]
         if "health" not in one:
-            rows.append([*cells, one["failure"] or "", "", "", "", ""])
+            rows.append([*cells, one["failure"] or "", *[""] * 6])
             continue
         last = one["health"]["last"]
-        cells += [mean(one["recall@20"]), f"{one['loss']['mean']:.3f}", f"{last['spread']:.3f}"]
-        rows.append([*cells, f"{last['effective_rank']:.1f} of {last['dim']:.0f}", f"{last['mean_cosine']:.3f}"])
+        cells += [mean(one["recall@20"]), f"{one['loss']['mean']:.3f}"]
+        cells += [f"{last[side]['spread']:.3f}" for side in ("users", "items")]
+        cells += [f"{last[side]['effective_rank']:.1f} of {last[side]['dim']:.0f}" for side in ("users", "items")]
+        rows.append([*cells, f"{last['collapsed']} of {last['runs']}"])
     return f"After the last epoch; recall@20 of the best one, {part['seeds']} seeds.\n\n{rows_of(header, rows)}"

@@ -22,7 +22,9 @@ class BPRMF(SampledRecommender):
     :param temperature: of ``softmax``
     :param log_q: whether ``softmax`` corrects for how negatives are proposed
     :param l2: the weight of the penalty of ``bpr`` on the rows of the batch
-    :param options: ``dim``, ``start``, and settings of the training, see :class:`~kgneg.recsys.settings.TrainSettings`
+    :param dim: the length of a vector
+    :param start: how tables are drawn at first
+    :param training: settings of the training, see :class:`~kgneg.recsys.settings.TrainSettings`
 
     >>> import torch
     >>> from kgneg.recsys import Interactions
@@ -33,7 +35,7 @@ class BPRMF(SampledRecommender):
 
     name: ClassVar[str] = "bpr"
     citation: ClassVar[str] = "Rendle et al., UAI 2009"
-    training_default: ClassVar[Mapping[str, Any]] = {"lr": 5e-3, "batch_size": 4096}
+    training_default: ClassVar[Mapping[str, Any]] = {"lr": 5e-3}
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dim": {"type": "categorical", "choices": [64, 128]},
         "lr": {"type": float, "low": 1e-3, "high": 3e-2, "log": True},
@@ -61,9 +63,6 @@ class BPRMF(SampledRecommender):
             temperature=temperature,
             log_q=log_q,
             l2=l2,
-            dim=dim,
-            start=start,
-            **training,
+            shape={"dim": dim, "start": start},
+            training=training,
         )
-        for name in ("layers", "drop"):  # a table has neither
-            del self.options[name]

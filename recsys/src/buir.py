@@ -113,7 +113,7 @@ class BUIR(TrainedRecommender):
             predictor=predictor,
             stop_gradient=stop_gradient,
         )
-        momentum_at(momentum, momentum_schedule, 0, 1)
+        momentum_at(momentum, momentum_schedule, 0, 1)  # refuses unknown schedules
 
     def prepare(self, train: Interactions, generator: torch.Generator) -> None:
         """Make the tables and the predictor.
@@ -166,7 +166,7 @@ class BUIR(TrainedRecommender):
         if not self.options["stop_gradient"]:
             return
         momentum = momentum_at(self.options["momentum"], self.options["momentum_schedule"], step, total)
-        self.pair.step(momentum ** (self.training_settings.batch_size / _BATCH))
+        self.pair.step(momentum ** (self.training_settings.pairs_per_step(len(self.seen)) / _BATCH))
 
     def before_epoch(self) -> None:
         """Have the outputs of the target computed anew, so that every epoch begins from the parameters alone."""
@@ -190,18 +190,19 @@ class BUIR(TrainedRecommender):
         return self._answering.split(self._answering.outputs())
 
     @torch.no_grad()
-    def health(self, loss: float, validation: float, generator: torch.Generator) -> CollapseReport:
+    def health(self, loss: float, validation: float, floor: float, generator: torch.Generator) -> CollapseReport:
         """Look whether the embeddings still tell users and items apart, and how much of a prediction is bias.
 
         :param loss: the mean loss of the last epoch
         :param validation: the metric on the validation pairs
+        :param floor: that of popularity
         :param generator: the source of randomness of samples, on the CPU
         :returns: the figures and the verdict
         """
         users, items = self.embeddings()
         bias = bias_share(self.predictor, users) if isinstance(self.predictor, nn.Linear) else None
         return CollapseMonitor().check(
-            users, items, bias=bias, loss=loss, validation=validation, generator=generator
+            users, items, bias=bias, loss=loss, validation=validation, floor=floor, generator=generator
         )
 
     @property

@@ -175,9 +175,9 @@ class CollapseMonitor:
     """The limits beyond which embeddings count as collapsed.
 
     The spread is about the root of one minus the mean cosine, so a spread of 0.25 means that two rows have a cosine of
-    .94; trained models on several sets stay above 0.55. It says nothing about rows on a line through the origin, which the rank does: there it is 1. A loss is only
-    suspect together with the validation: where it is nearly nothing, and yet the lists are no better than those of
-    popularity or of chance.
+    .94 on average. It says nothing about rows on a line through the origin, which the rank does: there it is 1. A loss
+    is only suspect together with the validation: where it is nearly nothing, and yet the lists are no better than those
+    of popularity or of chance.
 
     :param spread: collapsed if users or items are spread less
     :param rank: collapsed if users or items have an effective rank below it; not looked at with a single coordinate

@@ -11,7 +11,6 @@ from torch.nn import functional
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import validate_number
 from kgneg.recsys.encoded import EncodedRecommender
-from kgneg.recsys.interactions import Interactions
 
 __all__ = ["DirectAU"]
 
@@ -65,10 +64,7 @@ class DirectAU(EncodedRecommender):
     ) -> None:
         super().__init__(
             encoder=encoder,
-            dim=dim,
-            layers=layers,
-            drop=drop,
-            start=start,
+            shape={"dim": dim, "layers": layers, "drop": drop, "start": start},
             score=score,
             own={"encoder": encoder, "gamma": validate_number("gamma", gamma), "score": score},
             training=training,

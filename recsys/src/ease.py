@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import scipy.sparse
 import torch
 import torch.nn.functional as F
 
@@ -79,7 +80,7 @@ class EASE(HistoryRecommender):
                 "is room, leave rare items out, or take ItemKNN or TwoHop."
             )
         pairs = train.to_scipy()[:, there.numpy()].astype("float64")
-        gram = torch.from_numpy((pairs.T @ pairs).toarray()).to(self.device)
+        gram = torch.from_numpy(scipy.sparse.csr_array(pairs.T @ pairs).toarray()).to(self.device)
         gram.diagonal().add_(self.options["l2"])
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram, out=gram), out=gram)
         inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0.0)

@@ -27,10 +27,7 @@ class EncodedRecommender(TrainedRecommender):
     writes :meth:`~kgneg.recsys.trained.TrainedRecommender.loss` and :meth:`fold_loss`.
 
     :param encoder: ``"id"`` or ``"neighbor"``
-    :param dim: the length of a vector
-    :param layers: layers of the encoder ``"neighbor"``
-    :param drop: the largest share of edges that is dropped at each encoding in training, for ``"neighbor"``
-    :param start: how tables are drawn at first
+    :param shape: options of the encoder, see :func:`~kgneg.recsys.encoders.build_encoder`
     :param score: ``"dot"`` or ``"cosine"``
     :param own: the options of the subclass, nothing but what JSON can spell; with ``encoder`` and ``score`` if its
         constructor takes them
@@ -43,16 +40,13 @@ class EncodedRecommender(TrainedRecommender):
         self,
         *,
         encoder: str,
-        dim: int,
-        layers: int,
-        drop: float,
-        start: str,
+        shape: dict[str, Any],
         score: str,
         own: dict[str, Any],
         training: dict[str, Any],
     ) -> None:
-        training = split_options(type(self), training)
-        super().__init__(training=training, dim=dim, layers=layers, drop=drop, start=start, **own)
+        super().__init__(training=split_options(type(self), training), **shape, **own)
+        self.shape = shape
         self.encoder_name = choose("encoder", encoder, ENCODERS)
         self.score = choose("score", score, _SCORES)
 

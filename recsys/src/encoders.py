@@ -7,11 +7,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_geometric.nn import LGConv
 
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
-from kgneg.recsys.graph import BipartiteGraph, propagate, validate_drop
+from kgneg.recsys.graph import BipartiteGraph, CompressedLGConv, propagate, validate_drop
 from kgneg.recsys.interactions import Interactions
 
 __all__ = ["ENCODERS", "Encoder", "IdEncoder", "NeighborEncoder", "build_encoder"]
@@ -138,7 +137,7 @@ class NeighborEncoder(Encoder):
         self.layers = validate_count("layers", layers)
         self.drop = validate_drop(drop)
         self.graph = BipartiteGraph(train)
-        self.conv = LGConv(normalize=False)
+        self.conv = CompressedLGConv()
 
     @property
     def average_outputs(self) -> bool:  # type: ignore[override]

@@ -6,6 +6,7 @@ import warnings
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional
 from torch_geometric.nn import LGConv
 
 from kgneg.core.errors import InvalidInputError
@@ -14,18 +15,61 @@ from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import validate_count, validate_share
 from kgneg.recsys.interactions import Interactions
 
-__all__ = ["BipartiteGraph", "GraphView", "propagate"]
+__all__ = ["BipartiteGraph", "CompressedLGConv", "GraphView", "propagate"]
 
 
 class GraphView(NamedTuple):
-    """A matrix and its transpose, both compressed by row, so that gradients need no transposition.
+    """A square matrix, compressed by row, and its transpose, which has the same structure.
 
-    :param matrix: shape: ``(n, n)``, sparse CSR
-    :param transposed: shape: ``(n, n)``, sparse CSR
+    :param crow: shape: ``(n + 1,)``, int64, where rows begin and end
+    :param col: shape: ``(m,)``, int64, the columns of the entries
+    :param value: shape: ``(m,)``, the entries
+    :param turned: shape: ``(m,)``, the entries of the transpose
     """
 
-    matrix: torch.Tensor
-    transposed: torch.Tensor
+    crow: LongTensor
+    col: LongTensor
+    value: FloatTensor
+    turned: FloatTensor
+
+    def transposed(self) -> GraphView:
+        """Return the transpose."""
+        return GraphView(self.crow, self.col, self.turned, self.value)
+
+    def to_sparse(self) -> torch.Tensor:
+        """Return the matrix as a sparse CSR tensor, without a check of what is in it."""
+        size = (len(self.crow) - 1,) * 2
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(self.crow, self.col, self.value, size=size, check_invariants=False)
+
+
+class CompressedLGConv(LGConv):  # type: ignore[misc]
+    """The convolution of LightGCN for a matrix that is normalised and compressed by row already.
+
+    On the CPU a row is a weighted bag of embeddings, whose kernel takes a fifth to a ninth of the time of a product
+    with a sparse matrix; elsewhere it is that product.
+
+    >>> pairs = Interactions(torch.tensor([0]), torch.tensor([0]), num_users=1, num_items=1)
+    >>> CompressedLGConv()(torch.tensor([[1.0], [3.0]]), BipartiteGraph(pairs).view()).tolist()
+    [[3.0], [1.0]]
+    """
+
+    def __init__(self) -> None:
+        super().__init__(normalize=False)
+
+    def forward(self, x: FloatTensor, view: GraphView) -> FloatTensor:
+        """Return the product of the matrix and some vectors.
+
+        :param x: shape: ``(n, d)``
+        :param view: the matrix
+        :returns: shape: ``(n, d)``, a new tensor
+        """
+        if x.device.type != "cpu":
+            return super().forward(x, view.to_sparse())  # type: ignore[no-any-return]
+        return functional.embedding_bag(
+            view.col, x, view.crow, mode="sum", per_sample_weights=view.value, include_last_offset=True
+        )
 
 
 class BipartiteGraph(BufferModule):
@@ -40,7 +84,7 @@ class BipartiteGraph(BufferModule):
     :param interactions: the interactions
 
     >>> pairs = Interactions(torch.tensor([0, 0]), torch.tensor([0, 1]), num_users=1, num_items=2)
-    >>> BipartiteGraph(pairs).view().matrix.to_dense()
+    >>> BipartiteGraph(pairs).view().to_sparse().to_dense()
     tensor([[0.0000, 0.7071, 0.7071],
             [0.7071, 0.0000, 0.0000],
             [0.7071, 0.0000, 0.0000]])
@@ -72,12 +116,6 @@ class BipartiteGraph(BufferModule):
         """The number of users and items together."""
         return self.num_users + self.num_items
 
-    def _csr(self, value: FloatTensor) -> torch.Tensor:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            size = (self.num_nodes, self.num_nodes)
-            return torch.sparse_csr_tensor(self.crow, self.col, value, size=size, check_invariants=False)
-
     def view(self, drop: float = 0.0, generator: torch.Generator | None = None) -> GraphView:
         r"""Return the graph, with entries dropped at random if wished.
 
@@ -91,14 +129,13 @@ class BipartiteGraph(BufferModule):
         :raises InvalidInputError: if the rate is out of range
         """
         if not drop:
-            matrix = self._csr(self.value)
-            return GraphView(matrix, matrix)
+            return GraphView(self.crow, self.col, self.value, self.value)
         validate_drop(drop)
         device = self.value.device
         rate = torch.rand(1, generator=generator, device=device) * drop
         kept = torch.rand(self.value.shape, generator=generator, device=device) >= rate
         value = self.value * kept / (1 - rate)
-        return GraphView(self._csr(value), self._csr(value[self.mirror]))
+        return GraphView(self.crow, self.col, value, value[self.mirror])
 
 
 def validate_drop(drop: float) -> float:
@@ -117,30 +154,30 @@ class _Propagation(torch.autograd.Function):
     """The mean over layers, whose gradient is the same sum with the transposed matrix."""
 
     @staticmethod
-    def forward(ctx, table, matrix, transposed, layers, conv):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205
-        ctx.transposed, ctx.layers, ctx.conv = transposed, layers, conv
-        return _mean_of_layers(table, matrix, layers, conv)
+    def forward(ctx, table, view, layers, conv):  # type: ignore[no-untyped-def]
+        ctx.view, ctx.layers, ctx.conv = view.transposed(), layers, conv
+        return _mean_of_layers(table, view, layers, conv)
 
     @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205
-        return _mean_of_layers(gradient.contiguous(), ctx.transposed, ctx.layers, ctx.conv), None, None, None, None
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        return _mean_of_layers(gradient.contiguous(), ctx.view, ctx.layers, ctx.conv), None, None, None
 
 
-def _mean_of_layers(table: FloatTensor, matrix: torch.Tensor, layers: int, conv: LGConv) -> FloatTensor:
+def _mean_of_layers(table: FloatTensor, view: GraphView, layers: int, conv: LGConv) -> FloatTensor:
     total = table
     for _ in range(layers):  # x + A (x + A (x + ...)) is the sum of all powers
-        total = conv(total, matrix).add_(table)
-    return total / (layers + 1)
+        total = conv(total, view).add_(table)
+    return total / (layers + 1) if total is table else total.div_(layers + 1)
 
 
 def propagate(table: FloatTensor, view: GraphView, layers: int, conv: LGConv | None = None) -> FloatTensor:
     r"""Return :math:`\frac{1}{K+1} \sum_{k=0}^{K} \hat A^k E`, as LightGCN propagates.
 
     :param table: shape: ``(n, d)``, the embeddings :math:`E`
-    :param view: the matrix :math:`\hat A` and its transpose
+    :param view: the matrix :math:`\hat A`
     :param layers: the number of layers :math:`K`, at least 0
-    :param conv: the convolution of a layer; ``None`` makes one
-    :returns: shape: ``(n, d)``
+    :param conv: the convolution of a layer, called with vectors and a view; ``None`` makes one
+    :returns: shape: ``(n, d)``, float32
     :raises InvalidInputError: if the number of layers is negative
 
     >>> pairs = Interactions(torch.tensor([0]), torch.tensor([0]), num_users=1, num_items=1)
@@ -148,6 +185,6 @@ def propagate(table: FloatTensor, view: GraphView, layers: int, conv: LGConv | N
     [[2.0], [2.0]]
     """
     validate_count("layers", layers, 0)
-    conv = LGConv(normalize=False) if conv is None else conv
+    conv = CompressedLGConv() if conv is None else conv
     with torch.autocast(table.device.type, enabled=False):  # sums over many neighbours stay in full precision
-        return _Propagation.apply(table.float(), view.matrix, view.transposed, layers, conv)  # type: ignore[no-any-return, no-untyped-call]
+        return _Propagation.apply(table.float(), view, layers, conv)  # type: ignore[no-any-return, no-untyped-call]

@@ -22,8 +22,11 @@ class LightGCN(SampledRecommender):
     :param temperature: of ``softmax``
     :param log_q: whether ``softmax`` corrects for how negatives are proposed
     :param l2: the weight of the penalty of ``bpr`` on the rows of the batch
-    :param options: ``dim``, ``layers``, ``drop`` (the largest share of dropped edges), ``start``, and settings of the
-        training, see :class:`~kgneg.recsys.settings.TrainSettings`
+    :param dim: the length of a vector
+    :param layers: the number of layers
+    :param drop: the largest share of edges that is dropped at each encoding in training
+    :param start: how tables are drawn at first
+    :param training: settings of the training, see :class:`~kgneg.recsys.settings.TrainSettings`
 
     >>> import torch
     >>> from kgneg.recsys import Interactions
@@ -34,7 +37,7 @@ class LightGCN(SampledRecommender):
 
     name: ClassVar[str] = "lightgcn"
     citation: ClassVar[str] = "He et al., SIGIR 2020"
-    training_default: ClassVar[Mapping[str, Any]] = {"lr": 5e-3, "batch_size": 4096}
+    training_default: ClassVar[Mapping[str, Any]] = {"lr": 5e-3}
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dim": {"type": "categorical", "choices": [64, 128]},
         "layers": {"type": int, "low": 1, "high": 4},
@@ -52,7 +55,11 @@ class LightGCN(SampledRecommender):
         temperature: float = 0.15,
         log_q: bool = False,
         l2: float = 1e-4,
-        **options: Any,
+        dim: int = 64,
+        layers: int = 3,
+        drop: float = 0.0,
+        start: str = "xavier_uniform",
+        **training: Any,
     ) -> None:
         super().__init__(
             encoder="neighbor",
@@ -61,5 +68,6 @@ class LightGCN(SampledRecommender):
             temperature=temperature,
             log_q=log_q,
             l2=l2,
-            **options,
+            shape={"dim": dim, "layers": layers, "drop": drop, "start": start},
+            training=training,
         )

@@ -24,7 +24,7 @@ from kgneg.core.typing import FloatTensor, LongTensor
 __all__ = ["LinkPredCappedPrecision", "Meter", "Tally"]
 
 
-class LinkPredCappedPrecision(LinkPredMetric):
+class LinkPredCappedPrecision(LinkPredMetric):  # type: ignore[misc]
     """The share of the places that could be right which are: hits by the smaller of ``k`` and the number of labels.
 
     Source: Lee et al., Bootstrapping User and Item Representations for One-Class Collaborative Filtering, SIGIR 2021,
@@ -42,11 +42,12 @@ class LinkPredCappedPrecision(LinkPredMetric):
     weighted = False
 
     def _compute(self, data: LinkPredMetricData) -> FloatTensor:
-        hits = data.pred_rel_mat[:, : self.k].sum(dim=-1)
-        return hits / data.label_count.clamp(min=1, max=self.k)
+        hits: FloatTensor = data.pred_rel_mat[:, : self.k].sum(dim=-1)
+        labels: LongTensor = data.label_count
+        return hits / labels.clamp(min=1, max=self.k)
 
 
-class _Kept(LinkPredMetric):
+class _Kept(LinkPredMetric):  # type: ignore[misc]
     """Keeps the figure of each user, besides the mean."""
 
     def __init__(self, k: int) -> None:
@@ -60,19 +61,19 @@ class _Kept(LinkPredMetric):
         self.total += (data.label_count > 0).sum()
 
 
-class _KeptRecall(_Kept, LinkPredRecall): ...
+class _KeptRecall(_Kept, LinkPredRecall): ...  # type: ignore[misc]
 
 
-class _KeptPrecision(_Kept, LinkPredPrecision): ...
+class _KeptPrecision(_Kept, LinkPredPrecision): ...  # type: ignore[misc]
 
 
-class _KeptNDCG(_Kept, LinkPredNDCG): ...
+class _KeptNDCG(_Kept, LinkPredNDCG): ...  # type: ignore[misc]
 
 
-class _KeptMRR(_Kept, LinkPredMRR): ...
+class _KeptMRR(_Kept, LinkPredMRR): ...  # type: ignore[misc]
 
 
-class _KeptHitRatio(_Kept, LinkPredHitRatio): ...
+class _KeptHitRatio(_Kept, LinkPredHitRatio): ...  # type: ignore[misc]
 
 
 class _KeptCappedPrecision(_Kept, LinkPredCappedPrecision): ...
@@ -96,7 +97,7 @@ _KEPT: dict[str, type[_Kept]] = {
 }
 
 
-class Tally(LinkPredMetric):
+class Tally(LinkPredMetric):  # type: ignore[misc]
     """Counts how often each item is shown and how often that is right. It shares its work with other metrics.
 
     :param ks: the lengths of lists, ascending
@@ -122,12 +123,14 @@ class Tally(LinkPredMetric):
     @property
     def shown(self) -> LongTensor:
         """How often each item is in a list, shape ``(len(ks), num_items)``, int64, on the CPU."""
-        return self._shown.cumsum(0).cpu()
+        shown: LongTensor = self._shown
+        return shown.cumsum(0).cpu()
 
     @property
     def hits(self) -> LongTensor:
         """How often each item is in the list of a user who has it, shape ``(len(ks), num_items)``, on the CPU."""
-        return self._hits.cumsum(0).cpu()
+        hits: LongTensor = self._hits
+        return hits.cumsum(0).cpu()
 
 
 class Meter:

@@ -47,6 +47,7 @@ _AUTHORS: dict[str, Any] = {
     "decay": 0.0,
     "weight_decay": 1e-4,
     "momentum": 0.995,
+    "answer": "online",
     "lr": 1e-3,
     "batch_size": 1024,
     "epochs": 1000,

@@ -60,7 +60,7 @@ class Recommendations:
         return len(self.users)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per user and place: ``user``, ``rank`` (from 1), ``item`` and ``score``; labels if there are."""
+        """Return one row per user and place: ``user``, ``rank`` from 1, ``item`` and ``score``; labels if there are."""
         import pandas as pd
 
         there = self.items >= 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import nn
-from typing_extensions import Self
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.nn import functional
-from typing_extensions import Self
 
 from kgneg.core.cache import content_key
 from kgneg.core.corruption import Corruptor
@@ -16,7 +16,7 @@ from kgneg.core.handles import ModelAware, attach_scorer
 from kgneg.core.modules import share
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import TAIL, FloatTensor, LongTensor
-from kgneg.core.validation import choose, validate_count, validate_number
+from kgneg.core.validation import choose, validate_count, validate_device, validate_number
 from kgneg.recsys.encoded import EncodedRecommender
 from kgneg.recsys.encoders import gather
 from kgneg.recsys.interactions import Interactions
@@ -32,8 +32,8 @@ class SampledRecommender(EncodedRecommender):
     r"""Base class of recommenders that compare an item of a user with items that the user does not have.
 
     ``bpr``: :math:`-\log \sigma(s_{uv} - s_{un})` with inner products, averaged over the negatives, plus an L2 penalty
-    on the rows of the batch. ``softmax``: :math:`-\log \frac{e^{s_{uv}/\tau}}{e^{s_{uv}/\tau} + \sum_n e^{s_{un}/\tau}}`
-    with cosines.
+    on the rows of the batch. ``softmax``:
+    :math:`-\log \frac{e^{s_{uv}/\tau}}{e^{s_{uv}/\tau} + \sum_n e^{s_{un}/\tau}}` with cosines.
 
     Negatives come from any :class:`~kgneg.core.corruption.Corruptor` that is built with
     :func:`~kgneg.recsys.negatives.corruptor_options`, given to :meth:`fit`; without one they are uniform over the items
@@ -46,10 +46,11 @@ class SampledRecommender(EncodedRecommender):
     :param loss: ``"bpr"`` or ``"softmax"``
     :param num_negatives: negatives per pair
     :param temperature: :math:`\tau` of ``softmax``
-    :param log_q: whether ``softmax`` subtracts the logarithm of the probability with which each negative is proposed,
-        where the corruptor knows it
+    :param log_q: whether ``softmax`` subtracts the logarithm of how often each negative is expected among those drawn,
+        so that its sum estimates that over all items; for corruptors that know these probabilities
     :param l2: the weight of the penalty of ``bpr``
-    :param options: ``dim``, ``layers``, ``drop``, ``start``, and settings of the training
+    :param shape: options of the encoder
+    :param training: settings of the training
     """
 
     def __init__(
@@ -61,11 +62,8 @@ class SampledRecommender(EncodedRecommender):
         temperature: float,
         log_q: bool,
         l2: float,
-        dim: int = 64,
-        layers: int = 3,
-        drop: float = 0.0,
-        start: str = "xavier_uniform",
-        **training: Any,
+        shape: dict[str, Any],
+        training: dict[str, Any],
     ) -> None:
         own = {
             "loss": choose("loss", loss, _LOSSES),
@@ -76,16 +74,13 @@ class SampledRecommender(EncodedRecommender):
         }
         super().__init__(
             encoder=encoder,
-            dim=dim,
-            layers=layers,
-            drop=drop,
-            start=start,
+            shape=shape,
             score="dot" if loss == "bpr" else "cosine",
             own=own,
             training=training,
         )
-        self.negatives: Corruptor | None = None
-        self._uniform: TripleIndex | None = None
+        # what training borrows is no part of the model: neither saved nor moved with it
+        self._borrowed: dict[str, Corruptor | TripleIndex] = {}
 
     def fit(
         self,
@@ -114,10 +109,13 @@ class SampledRecommender(EncodedRecommender):
         """
         if negatives is not None:
             check_corruptor(negatives, train)
-        self.negatives = negatives
-        super().fit(train, valid, hide=hide, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, **training)
-        self.negatives = None
-        return self
+        self._borrowed = {} if negatives is None else {"negatives": negatives}
+        try:
+            return super().fit(
+                train, valid, hide=hide, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, **training
+            )
+        finally:
+            self._borrowed = {}
 
     def prepare(self, train: Interactions, generator: torch.Generator) -> None:
         """Make the tables, and show the model to a corruptor that looks at it.
@@ -126,8 +124,17 @@ class SampledRecommender(EncodedRecommender):
         :param generator: the source of the initial values
         """
         super().prepare(train, generator)
-        if self.negatives is not None and any(isinstance(one, ModelAware) for one in self.negatives.modules()):
+        if self.negatives is None:
+            return
+        self.negatives.to(validate_device(self.training_settings.device))
+        if any(isinstance(one, ModelAware) for one in self.negatives.modules()):
             attach_scorer(self.negatives, item_scorer(self))
+
+    @property
+    def negatives(self) -> Corruptor | None:
+        """What draws the negatives while :meth:`fit` runs; ``None``: uniform."""
+        found = self._borrowed.get("negatives")
+        return found if isinstance(found, Corruptor) else None
 
     def identity(self) -> Any:
         """Return what training depends on besides options, settings and data: the corruptor."""
@@ -158,10 +165,11 @@ class SampledRecommender(EncodedRecommender):
     def _draw(self, users: LongTensor, items: LongTensor, generator: torch.Generator) -> LongTensor:
         number = self.options["num_negatives"]
         if self.negatives is not None:
-            return draw_negatives(self.negatives, users, items, number, generator).items
-        if self._uniform is None or self._uniform.keys.device != users.device:
-            self._uniform = share(self.seen.index).to(users.device)
-        return self._uniform.complement(torch.zeros_like(users), users, TAIL, number, generator=generator)
+            return draw_negatives(self.negatives, users, items, number, generator, interactions=self.seen).items
+        index = self._borrowed.get("index")
+        if not isinstance(index, TripleIndex):
+            self._borrowed["index"] = index = share(self.seen.index).to(users.device)
+        return index.complement(torch.zeros_like(users), users, TAIL, number, generator=generator)
 
     def _penalty(self, users: LongTensor, items: LongTensor, drawn: LongTensor) -> FloatTensor:
         table = self.encoder.table
@@ -177,7 +185,8 @@ class SampledRecommender(EncodedRecommender):
         positive = (of_users * functional.normalize(of_items.float(), dim=-1)).sum(-1, keepdim=True)
         negative = torch.bmm(functional.normalize(of_drawn.float(), dim=-1), of_users[:, :, None]).squeeze(-1)
         if self.options["log_q"] and self.negatives is not None:
-            negative = negative - log_proposal(self.negatives, drawn)
+            # the sum over drawn items then estimates that over all items
+            negative = negative - log_proposal(self.negatives, drawn) - math.log(drawn.shape[1])
         return torch.logsumexp(torch.cat([positive, negative], dim=-1), dim=-1) - positive.squeeze(-1)
 
     def fold_loss(self, users: FloatTensor, items: FloatTensor, everything: FloatTensor) -> FloatTensor:

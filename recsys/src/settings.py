@@ -11,6 +11,7 @@ from kgneg.core.validation import choose, validate_count, validate_number
 
 __all__ = ["TrainSettings"]
 
+_LEAST, _STEPS = 1024, 16
 _PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -19,7 +20,8 @@ class TrainSettings:
     """Everything about training that is not the model; the same for all models.
 
     :param epochs: the largest number of passes over the pairs
-    :param batch_size: pairs per step
+    :param batch_size: pairs per step; ``None``: a sixteenth of all pairs, but at least 1,024. A step goes through whole
+        tables, and perhaps the whole graph, so a fixed number of steps keeps the cost of an epoch linear in the pairs.
     :param lr: the learning rate of Adam
     :param weight_decay: Adam's coupled L2 penalty, on all parameters
     :param evaluate_every: epochs between two looks at the validation pairs
@@ -32,12 +34,12 @@ class TrainSettings:
     :param device: where to train: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``
     :raises InvalidInputError: if a value is out of range
 
-    >>> TrainSettings(epochs=5).batch_size
-    4096
+    >>> TrainSettings(epochs=5).pairs_per_step(100_000)
+    6250
     """
 
     epochs: int = 200
-    batch_size: int = 4096
+    batch_size: int | None = None
     lr: float = 1e-3
     weight_decay: float = 0.0
     evaluate_every: int = 5
@@ -49,13 +51,23 @@ class TrainSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every"):
+        for name in ("epochs", "evaluate_every"):
             validate_count(name, getattr(self, name))
+        if self.batch_size is not None:
+            validate_count("batch_size", self.batch_size)
         for name in ("patience", "seed"):
             validate_count(name, getattr(self, name), 0)
         validate_number("lr", self.lr, above=True)
         validate_number("weight_decay", self.weight_decay)
         choose("precision", self.precision, _PRECISIONS)
+
+    def pairs_per_step(self, pairs: int) -> int:
+        """Return the number of pairs in a step.
+
+        :param pairs: the number of all training pairs
+        :returns: ``batch_size``, or what stands for ``None``
+        """
+        return max(_LEAST, -(-pairs // _STEPS)) if self.batch_size is None else self.batch_size
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -70,18 +71,17 @@ def add_rows(
     [[1.0, 1.0, 1.0]]
     """
     lengths = matrix.indptr[rows + 1] - matrix.indptr[rows]
-    pieces = ((lengths.cumsum(0) - 1).clamp(min=0) // _ENTRIES).unique_consecutive(return_counts=True)[1].tolist()
-    parts = zip(targets.split(pieces), rows.split(pieces), lengths.split(pieces), strict=True)
-    start = 0
-    for target, row, length in parts:
+    piece = (lengths.cumsum(0) - 1).clamp(min=0) // _ENTRIES
+    bounds = torch.cat([piece.new_zeros(1), piece.diff().nonzero().squeeze(1) + 1]).tolist()
+    for start, end in pairwise([*bounds, len(rows)]):
+        target, row, length = targets[start:end], rows[start:end], lengths[start:end]
         shift = matrix.indptr[row] - (length.cumsum(0) - length)
         which = torch.repeat_interleave(length)
         place = torch.arange(len(which), device=which.device) + shift[which]
         values = out.new_ones(1).expand(len(which)) if matrix.values is None else matrix.values[place]
         if weights is not None:
-            values = values * weights[start : start + len(row)][which]
+            values = values * weights[start:end][which]
         out.view(-1).scatter_add_(0, target[which] * out.shape[1] + matrix.columns[place], values)
-        start += len(row)
     return out
 
 

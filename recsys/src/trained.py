@@ -5,16 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
-from typing_extensions import Self
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.recsys.collapse import CollapseMonitor, CollapseReport
 from kgneg.recsys.history import History
 from kgneg.recsys.interactions import Interactions
+from kgneg.recsys.ranking import inner_products
 from kgneg.recsys.recommender import Recommender
 from kgneg.recsys.settings import TrainSettings
 
@@ -95,16 +95,17 @@ class TrainedRecommender(Recommender):
         """
         return self.vectors()
 
-    def health(self, loss: float, validation: float, generator: torch.Generator) -> CollapseReport:
+    def health(self, loss: float, validation: float, floor: float, generator: torch.Generator) -> CollapseReport:
         """Look whether the embeddings still tell users and items apart.
 
         :param loss: the mean loss of the last epoch
         :param validation: the metric on the validation pairs
+        :param floor: that of popularity
         :param generator: the source of randomness of samples, on the CPU
         :returns: the figures and the verdict
         """
         users, items = self.embeddings()
-        return CollapseMonitor().check(users, items, loss=loss, validation=validation, generator=generator)
+        return CollapseMonitor().check(users, items, loss=loss, validation=validation, floor=floor, generator=generator)
 
     # What all have
 
@@ -175,7 +176,7 @@ class TrainedRecommender(Recommender):
         :returns: shape: ``(b, num_items)``
         """
         of_users, of_items = self.kept_vectors()
-        return of_users[users.to(of_users.device)] @ of_items.T
+        return inner_products(of_users[users.to(of_users.device)], of_items)
 
     @torch.no_grad()
     def pair_scores(self, users: LongTensor, items: LongTensor) -> FloatTensor:
@@ -195,7 +196,7 @@ class TrainedRecommender(Recommender):
         :param histories: the new users with their items
         :returns: shape: ``(histories.num_users, num_items)``
         """
-        return self.vectors_of_new(histories) @ self.kept_vectors()[1].T
+        return inner_products(self.vectors_of_new(histories), self.kept_vectors()[1])
 
     @torch.no_grad()
     def similarities(self, items: LongTensor) -> FloatTensor:
@@ -205,7 +206,7 @@ class TrainedRecommender(Recommender):
         :returns: shape: ``(b, num_items)``
         """
         vectors = torch.nn.functional.normalize(self.embeddings()[1], dim=-1)
-        return vectors[items.to(vectors.device)] @ vectors.T
+        return inner_products(vectors[items.to(vectors.device)], vectors)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take over a state.

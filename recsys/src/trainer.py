@@ -20,6 +20,8 @@ from kgneg.core.validation import validate_device
 from kgneg.recsys.checkpoint import read_checkpoint, write_checkpoint
 from kgneg.recsys.history import History
 from kgneg.recsys.interactions import Interactions
+from kgneg.recsys.popularity import Popularity
+from kgneg.recsys.recommender import Recommender
 
 if TYPE_CHECKING:
     from kgneg.recsys.trained import TrainedRecommender
@@ -70,6 +72,7 @@ class Trainer:
         self.device = validate_device(self.settings.device)
         self.best: dict[str, torch.Tensor] | None = None
         self.good: dict[str, torch.Tensor] | None = None
+        self.floor: float | None = None
         self.warned = False
 
     def run(self) -> History:
@@ -148,13 +151,12 @@ class Trainer:
         order = torch.randperm(len(self.train), generator=self._generator(_ORDER, epoch, device), device=device)
         draws = self._generator(_DRAWS, epoch, device, rank())
         users, items = (column.to(device)[order] for column in (self.train.users, self.train.items))
-        steps = -(-len(users) // settings.batch_size)
+        size = settings.pairs_per_step(len(users))
+        steps = -(-len(users) // size)
         precision = getattr(torch, settings.precision)
         total = torch.zeros((), device=device)
         model.before_epoch()
-        for step, (some_users, some_items) in enumerate(
-            zip(users.split(settings.batch_size), items.split(settings.batch_size), strict=True)
-        ):
+        for step, (some_users, some_items) in enumerate(zip(users.split(size), items.split(size), strict=True)):
             mine = part_of_batch(len(some_users), rank(), world_size())
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, dtype=precision, enabled=settings.precision != "float32"):
@@ -179,7 +181,10 @@ class Trainer:
         """Evaluate, keep the best, and see whether to stop."""
         self.model.eval()
         entry["value"] = self._value()
-        found = self.model.health(entry["loss"], entry["value"], self._generator(_HEALTH, entry["epoch"], "cpu"))
+        if self.floor is None:
+            self.floor = self._value(Popularity().fit(self.train))
+        draws = self._generator(_HEALTH, entry["epoch"], "cpu")
+        found = self.model.health(entry["loss"], entry["value"], self.floor, draws)
         entry["health"] = found.to_dict()
         if found.collapsed and not self.warned:
             self.warned = True
@@ -195,7 +200,7 @@ class Trainer:
         if self.settings.patience and worse >= self.settings.patience:
             history.stopped = "patience"
 
-    def _value(self) -> float:
+    def _value(self, model: Recommender | None = None) -> float:
         """Return the metric on the validation pairs; each process ranks for a part of the users."""
         from kgneg.recsys.evaluation import evaluate
 
@@ -203,12 +208,13 @@ class Trainer:
         if valid is None:
             return math.nan
         if world_size() > 1:
-            valid = valid.select(valid.users % world_size() == rank())
+            mine = (valid.users % world_size() == rank()) & (self.train.user_counts[valid.users] > 0)
+            valid = valid.select(mine)
         value, number = 0.0, 0
         if len(valid):
             name, _, k = self.settings.metric.partition("@")
             found = evaluate(
-                self.model, valid, hide=self.hide, ks=(int(k),), metrics=(name,), by_user=False, beyond=False
+                model or self.model, valid, hide=self.hide, ks=(int(k),), metrics=(name,), by_user=False, beyond=False
             )
             value, number = found.metrics[self.settings.metric], len(found.users)
         return mean_over_ranks(value * number) / max(mean_over_ranks(float(number)), 1e-9)

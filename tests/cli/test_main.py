@@ -30,11 +30,11 @@ def test_help_is_quick() -> None:
         assert done.stderr == ""
     assert min(seconds) < 0.5
     assert done.stdout.startswith("Usage: kgneg ")
-    for command in ("compare", "sample", "samplers"):
+    for command in ("compare", "rec", "sample", "samplers"):
         assert f"  {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", ["compare", "sample", "samplers"])
+@pytest.mark.parametrize("command", ["compare", "rec", "sample", "samplers"])
 def test_help_of_commands(command: str) -> None:
     done = CliRunner().invoke(main, [command, "--help"])
     assert done.exit_code == 0

@@ -1,4 +1,4 @@
-"""Folders of recommendation data, where they are at hand."""
+"""Folders of recommendation data, where they are at hand, and a small table."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ def labelled(path: Path) -> Interactions:
         user_labels=tables[0],
         item_labels=tables[1],
     )
+
+
+@pytest.fixture
+def likes(tmp_path: Path) -> Path:
+    """A table of users, items and ratings: users like the items of one of three groups, and a few others."""
+    draws = torch.rand(40, 24, generator=torch.Generator().manual_seed(0))
+    wanted = torch.arange(40)[:, None] % 3 == torch.arange(24) % 3
+    pairs = (draws < torch.where(wanted, 0.75, 0.1)).nonzero().tolist()
+    rows = [f"user_{user:02},item_{item:02},{3 + (user + item) % 3}" for user, item in pairs]
+    path = tmp_path / "likes.csv"
+    path.write_text("\n".join(["user,item,rating", *rows]) + "\n", encoding="utf-8")
+    return path

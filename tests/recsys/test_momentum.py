@@ -158,7 +158,7 @@ def test_new_users_of_the_neighbor_encoder_are_what_a_larger_graph_gives() -> No
     encoder = NeighborEncoder(pairs, dim=3, generator=torch.Generator().manual_seed(0), layers=2)
     new = synthetic_interactions(users=4, items=12, each=3, seed=9)
     found = encoder.of_new_users(new)
-    matrix = encoder.graph.view().matrix.to_dense()
+    matrix = encoder.graph.view().to_sparse().to_dense()
     power, layers = encoder.table.detach(), [encoder.table.detach()]
     for _ in range(2):
         power = matrix @ power

@@ -9,10 +9,10 @@ import click
 
 from kgneg.cli.options import text_options, usage_errors
 
-__all__ = ["compare_command"]
+__all__ = ["Seeds", "compare_command"]
 
 
-class _Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A number of seeds, or seeds separated by commas."""
 
     name = "seeds"
@@ -62,7 +62,7 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Training loop: slcwa, kgneg, or auto, which is kgneg for samplers that look at the model.",
 )
 @click.option("--epochs", type=int, default=50, show_default=True, help="Epochs of each run.")
-@click.option("--seeds", type=_Seeds(), default="3", show_default=True, help="How many seeds, or a list: 7,8,9.")
+@click.option("--seeds", type=Seeds(), default="3", show_default=True, help="How many seeds, or a list: 7,8,9.")
 @click.option("--negatives", type=int, default=10, show_default=True, help="Negatives per positive.")
 @click.option("--dim", type=int, help="Dimension of the embeddings.  [default: 64]")
 @click.option("--lr", type=float, default=0.01, show_default=True, help="Learning rate of Adam.")

@@ -9,18 +9,37 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kgneg.cli.options import text_options, usage_errors
+from kgneg.cli.rec_options import (
+    DATA_HELP,
+    Lengths,
+    data_options,
+    data_settings,
+    given,
+    given_data,
+    graph_options,
+    sources_of,
+)
 
 if TYPE_CHECKING:
     from kgneg.studies import StudyResult
+    from kgneg.studies.kinds import StudyKind
 
 __all__ = ["study_command"]
 
 #: Options that are settings of the same name.
 _SETTINGS = (
     *("dataset", "train", "valid", "test", "texts", "encoder", "missing_text"),
-    *("trials", "epochs", "optimizer", "training_loop", "search", "startup", "pruner", "prune_every"),
+    *("trials", "optimizer", "training_loop", "search", "startup", "pruner", "prune_every"),
     *("seed", "max_failures", "eval_batch_size", "device"),
 )
+
+
+#: Options that only studies of knowledge graphs have, and such that both kinds have.
+_OF_GRAPHS = (
+    *("dataset", "train", "samplers", "losses", "missing_text", "optimizer", "training_loop", "eval_batch_size"),
+)
+_OF_BOTH = ("trials", "search", "startup", "pruner", "prune_every", "seed", "max_failures", "device")
+_EPOCHS = {False: 50, True: 100}
 
 
 @click.command("study")
@@ -28,8 +47,9 @@ _SETTINGS = (
     "--dataset", metavar="NAME|PATH", help="A graph known by name, a folder, or an RDF file (split 8 : 1 : 1)."
 )
 @click.option("--train", metavar="FILE", help="Training triples, instead of --dataset.")
-@click.option("--valid", metavar="FILE", help="Validation triples.")
-@click.option("--test", metavar="FILE", help="Test triples.")
+@click.option("--valid", metavar="FILE", help="Validation triples, or pairs with --data.")
+@click.option("--test", metavar="FILE", help="Test triples, or pairs with --data.")
+@click.option("--data", metavar="FILE|NAME", help=f"Search recommenders instead. {DATA_HELP}")
 @click.option(
     "--sampler",
     "samplers",
@@ -37,7 +57,12 @@ _SETTINGS = (
     metavar="NAME[:KEY=VALUE,...]",
     help="A sampler to choose from, with options that are fixed; give it several times.",
 )
-@click.option("--model", "models", multiple=True, help="A model of PyKEEN to choose from.  [default: transe]")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="A model of PyKEEN, or a recommender with --data, to choose from.  [default: transe; with --data buir-nb]",
+)
 @click.option("--loss", "losses", multiple=True, help="A loss of PyKEEN to choose from.  [default: the model's own]")
 @click.option("--fix", "fixes", multiple=True, metavar="NAME=VALUE", help="Do not search a parameter.")
 @click.option(
@@ -49,7 +74,7 @@ _SETTINGS = (
 )
 @click.option("--space", metavar="FILE", help='A JSON or YAML file with "fix" and "ranges".')
 @click.option("--trials", type=int, default=20, show_default=True, help="Trials to finish, over all workers and runs.")
-@click.option("--epochs", type=int, default=50, show_default=True, help="Epochs of each trial.")
+@click.option("--epochs", type=int, help="Epochs of each trial, at most.  [default: 50; with --data 100]")
 @click.option("--optimizer", default="adam", show_default=True, help="An optimiser of PyKEEN.")
 @click.option("--training-loop", default="slcwa", show_default=True, help="PyKEEN's loop, or one derived from it.")
 @click.option("--search", default="tpe", show_default=True, help="How to propose: tpe, which learns, or random.")
@@ -66,6 +91,10 @@ _SETTINGS = (
 @click.option("--eval-batch-size", type=int, default=256, show_default=True, help="Triples that are ranked at once.")
 @click.option("--device", default="auto", show_default=True, help="Where to train: auto, cpu, cuda, cuda:1.")
 @text_options
+@click.option("--metric", metavar="NAME@K", help="With --data: what is searched for.  [default: recall@20]")
+@click.option("--k", "ks", type=Lengths(), help="With --data: lengths of the lists.  [default: 10,20,50]")
+@graph_options
+@data_options
 @click.option(
     "--storage",
     metavar="FILE|URL",
@@ -80,7 +109,7 @@ _SETTINGS = (
 @click.option("--report", is_flag=True, help="Only write the report again.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no table.")
 def study_command(*, storage: str | None, name: str | None, out: str | None, **options: Any) -> None:
-    """Search samplers, models, losses and their parameters for the best mean reciprocal rank.
+    """Search samplers, models, losses and their parameters for the best mean reciprocal rank; or recommenders.
 
     Trials are kept in the storage as they finish. After an interruption, even by a kill, the same command goes on until
     --trials are finished; other machines may run it at the same time with the same storage.
@@ -88,6 +117,7 @@ def study_command(*, storage: str | None, name: str | None, out: str | None, **o
     \b
     kgneg study --dataset umls --sampler basic --sampler lemon --model transe --loss nssa --out out
     kgneg study --dataset umls --sampler lemon --fix lr=0.01 --range lemon.n_clusters=5:50 --out out --workers 2
+    kgneg study --data ratings.tsv --model buir-nb --model lightgcn --trials 30 --out out
     kgneg study --out out --status
 
     A parameter is named by what it belongs to: lemon.n_clusters, transe.embedding_dim, nssa.margin, optimizer.lr,
@@ -101,7 +131,7 @@ def study_command(*, storage: str | None, name: str | None, out: str | None, **o
         return
     if out is None:
         raise click.UsageError("Missing option '--out'.")
-    if not options["samplers"]:
+    if options["data"] is None and not options["samplers"]:
         raise click.UsageError("Missing option '--sampler'.")
     result = _run(address, name, Path(out), options)
     _show(result, Path(out), quiet=options["quiet"])
@@ -135,20 +165,15 @@ def _look(address: str, name: str | None, out: str | None, options: Mapping[str,
 def _run(address: str, name: str | None, folder: Path, options: Mapping[str, Any]) -> StudyResult:
     """Run what is left of the study."""
     from kgneg.compare import UnknownNameError
-    from kgneg.studies import StudySettings, run_study
+    from kgneg.core.errors import InvalidInputError
+    from kgneg.studies import run_study
 
+    recommenders = options["data"] is not None
+    _check_kind(recommenders)
     with usage_errors():
-        fixed, ranges = _space(options["space"], options["fixes"], options["ranges"])
-        settings = StudySettings(
-            samplers=options["samplers"],
-            models=options["models"] or ("transe",),
-            losses=options["losses"],
-            fixed=fixed,
-            ranges=ranges,
-            **{key: options[key] for key in _SETTINGS},
-        )
+        settings = _recommenders(options) if recommenders else _graphs(options)
     _check_folder(folder)
-    with usage_errors(UnknownNameError):
+    with usage_errors(InvalidInputError if recommenders else UnknownNameError):
         return run_study(
             settings,
             address,
@@ -160,6 +185,61 @@ def _run(address: str, name: str | None, folder: Path, options: Mapping[str, Any
             accept_versions=options["accept_versions"],
             progress=False if options["quiet"] else None,
         )
+
+
+def _graphs(options: Mapping[str, Any]) -> StudyKind:
+    """Return the settings of a study of knowledge graph embeddings."""
+    from kgneg.studies import StudySettings
+
+    fixed, ranges = _space(options["space"], options["fixes"], options["ranges"])
+    return StudySettings(
+        samplers=options["samplers"],
+        models=options["models"] or ("transe",),
+        losses=options["losses"],
+        fixed=fixed,
+        ranges=ranges,
+        epochs=_EPOCHS[False] if options["epochs"] is None else options["epochs"],
+        **{key: options[key] for key in _SETTINGS},
+    )
+
+
+def _recommenders(options: Mapping[str, Any]) -> StudyKind:
+    """Return the settings of a study of recommenders."""
+    from kgneg.studies.recommenders import RecommenderStudy
+
+    fixed, ranges = _space(options["space"], options["fixes"], options["ranges"])
+    return RecommenderStudy(
+        models=options["models"] or ("buir-nb",),
+        data=data_settings(options["data"], options),
+        fixed=fixed,
+        ranges=ranges,
+        sources=sources_of(options),
+        epochs=_EPOCHS[True] if options["epochs"] is None else options["epochs"],
+        **{key: options[key] for key in _OF_BOTH},
+        **given(options, ("metric", "ks")),
+    )
+
+
+def _check_kind(recommenders: bool) -> None:
+    """Refuse options that belong to the other kind of studies."""
+    from click.core import ParameterSource
+
+    context = click.get_current_context()
+    written = {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if recommenders:
+        useless = [name for name in _OF_GRAPHS if name in written]
+        hint = "--data searches recommenders, which have no"
+    else:
+        useless = [*given(written, ("metric", "ks", "kg", "links"))]
+        useless += [name for name in given_data(written) if name not in ("valid", "test")]
+        hint = "without --data, knowledge graph embeddings are searched, which have no"
+    if useless:
+        flags = {one.name: one.opts[0] for one in context.command.params}
+        raise click.UsageError(f"{hint} {', '.join(str(flags[name]) for name in useless)}")
 
 
 def _space(path: str | None, fixes: tuple[str, ...], ranges: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -190,11 +270,10 @@ def _show(result: StudyResult, folder: Path | None, *, quiet: bool) -> None:
     click.echo(render_text(result.table()))
     best = result.best
     if best is not None:
-        test = f", {best['test']['mrr']:.4f} on the test triples" if best["test"] else ""
-        click.echo(
-            f"\nbest: trial {best['number']}, {best['sampler']}, {best['model']}, {best['loss']}: "
-            f"validation MRR {best['value']:.4f}{test}"
-        )
+        name, pairs = (result.objective, "pairs") if result.is_recommender else ("mrr", "triples")
+        test = f", {best['test'][name]:.4f} on the test {pairs}" if best["test"] else ""
+        chosen = ", ".join(best[kind] for kind in result.choices)
+        click.echo(f"\nbest: trial {best['number']}, {chosen}: validation {result.objective} {best['value']:.4f}{test}")
     for name in ("best.json", "report.html"):
         if name in written:
             click.echo(str(written[name]))

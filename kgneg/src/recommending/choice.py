@@ -16,7 +16,7 @@ from kgneg.recsys.recommender import Recommender
 from kgneg.recsys.sampled import SampledRecommender
 from kgneg.recsys.trained import TrainedRecommender
 
-__all__ = ["FLOORS", "ModelChoice", "describe_models"]
+__all__ = ["FLOORS", "ModelChoice", "describe_models", "option_names"]
 
 #: What every comparison should be above: no training, nothing to tune.
 FLOORS = ("popularity", "two-hop")

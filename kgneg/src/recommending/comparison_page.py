@@ -102,7 +102,7 @@ def _rank_parts(result: RecComparison) -> list[Table | Figure]:
     names = list(dict.fromkeys(name.partition("@")[0] for name in summary[0]["metrics"]))
     k = result.metric.partition("@")[2]
     rows = tuple(
-        (entry["model"], *(_with_sd(entry["metrics"][f"{name}@{k}"], entry) for name in names)) for entry in summary
+        (entry["model"], *(_with_sd(entry["metrics"][f"{name}@{k}"], entry, 3) for name in names)) for entry in summary
     )
     told = f"Means over the test users for lists of {k}{_over(result)}. All items are ranked. Higher is better."
     table = Table(("model", *(METRIC_NAMES[name] for name in names)), rows, told)
@@ -140,8 +140,9 @@ def _difference_parts(result: RecComparison) -> list[str | Table]:
     )
     return [
         table,
-        "Both tests are needed: the one over users does not see that another seed trains another model, and the one over "
-        "seeds does not see that other users would have come. The values of p are not corrected for the number of models.",
+        "Both tests are needed: the one over users does not see that another seed trains another model, and the one "
+        "over seeds does not see that other users would have come. The values of p are not corrected for the number of "
+        "models.",
     ]
 
 
@@ -173,8 +174,8 @@ def _training_parts(result: RecComparison) -> list[str | Figure | Table]:
     words = " or ".join(sorted(metrics))
     figure = Figure(
         line_plot("validation", series, x_label="look at the validation pairs", y_label=words),
-        "What decides when to stop, at each look, in the run with the first seed. Curves end where training was stopped; "
-        "looks of two models can be different numbers of epochs apart.",
+        "What decides when to stop, at each look, in the run with the first seed. Curves end where training was "
+        "stopped; looks of two models can be different numbers of epochs apart.",
         f"{words} on the validation pairs by look, one line per model",
     )
     return [figure, table]
@@ -256,8 +257,8 @@ def _method_parts(result: RecComparison) -> list[str | Table]:
         for one in settings["models"]
     )
     return [
-        "All models had the same pairs to learn from, and the same validation and test pairs. Nothing was tuned here: a "
-        "model that needs other options than these is at a disadvantage.",
+        "All models had the same pairs to learn from, and the same validation and test pairs. Nothing was tuned here: "
+        "a model that needs other options than these is at a disadvantage.",
         Table(("what", "value"), rows, "What was equal for all models.", frozenset({"value"})),
         Table(
             ("model", "name", "options"),
@@ -302,10 +303,10 @@ def _p(value: float) -> str:
     return "< .001" if value < 1e-3 else f"{value:.3f}"
 
 
-def _with_sd(spread: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+def _with_sd(spread: Mapping[str, Any], entry: Mapping[str, Any], digits: int = 4) -> str:
     if spread["sd"] is None or not entry["trained"]:
-        return f"{spread['mean']:.4f}"
-    return f"{spread['mean']:.4f} {_PLUS_MINUS} {spread['sd']:.4f}"
+        return f"{spread['mean']:.{digits}f}"
+    return f"{spread['mean']:.{digits}f} {_PLUS_MINUS} {spread['sd']:.{digits}f}"
 
 
 def _over(result: RecComparison) -> str:

@@ -30,8 +30,8 @@ class RecComparison:
     :param settings: the plan, with everything that was left open filled in
     :param data: name, sizes and fingerprint of the interactions, for the first seed
     :param versions: the versions of the libraries involved
-    :param runs: one entry per seed and model: ``model``, ``seed``, ``validation`` and ``test`` (``metrics``, ``counts``,
-        ``beyond``), ``history``, ``health`` and ``seconds``
+    :param runs: one entry per seed and model: ``model``, ``seed``, ``validation`` and ``test`` (``metrics``,
+        ``counts``, ``beyond``), ``history``, ``health`` and ``seconds``
     :param significance: for each model but the first: ``runs``, paired over seeds, see
         :class:`~kgneg.recsys.significance.RunComparison`, and ``users``, paired over users, see
         :class:`~kgneg.recsys.significance.UserComparison`, or ``None``; differences are those to the first model
@@ -170,8 +170,8 @@ def _compare(tests: Sequence[Evaluation], first: Sequence[Evaluation], metric: s
     """Return the differences to the first model, over seeds and over users."""
     over_runs = compare_runs(list(tests), list(first), metric).to_dict()
     try:
-        means = [_mean_of_users(one, metric) for one in (tests, first)]
-        over_users = compare_evaluations(*means, metric, intersect=True).to_dict()
+        own, other = _mean_of_users(tests, metric), _mean_of_users(first, metric)
+        over_users = compare_evaluations(own, other, metric, intersect=True).to_dict()
     except InvalidInputError:  # a single user has no spread
         over_users = None
     return {"runs": over_runs, "users": over_users}
@@ -179,7 +179,7 @@ def _compare(tests: Sequence[Evaluation], first: Sequence[Evaluation], metric: s
 
 def _mean_of_users(found: Sequence[Evaluation], metric: str) -> Evaluation:
     """Return what each user gets on average over the seeds in which the user is judged."""
-    users, place = torch.cat([one.users for one in found]).unique(return_inverse=True)
+    users, place = torch.unique(torch.cat([one.users for one in found]), return_inverse=True)
     values = torch.cat([one.per_user[metric] for one in found]).double()
     total = torch.zeros(len(users), dtype=torch.float64).index_add_(0, place, values)
     means = total / torch.bincount(place, minlength=len(users))

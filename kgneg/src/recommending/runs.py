@@ -196,7 +196,7 @@ def fit_once(
     if not isinstance(model, TrainedRecommender):
         raise TypeError(f"{type(model).__name__} is not trained")  # pragma: no cover
     check_lengths([int(model.training_settings.metric.partition("@")[2] or 0)], data)
-    more = {"negatives": negatives} if isinstance(model, SampledRecommender) else {}
+    more: dict[str, Any] = {"negatives": negatives} if isinstance(model, SampledRecommender) else {}
     model.fit(train, valid, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, **more)
     return model, 0.0 if model.history is None else model.history.seconds
 

@@ -14,7 +14,7 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path
 from kgneg.core.validation import validate_count, validate_device
-from kgneg.recommending.choice import ModelChoice
+from kgneg.recommending.choice import ModelChoice, option_names
 from kgneg.recommending.data import DataSettings, RecData, load_interactions
 from kgneg.recommending.result import TrainResult, rec_versions
 from kgneg.recommending.runs import NegativeSources, Run, check_lengths, fit_once, judge
@@ -165,21 +165,30 @@ def _checkpoint(plan: TrainingPlan, data: RecData, folder: Path | None, fresh: b
     sources = {name: value for name, value in plan.sources.to_dict().items() if value is not None}
     files = {name: file_hashes({"path": value}) or value for name, value in sources.items()}
     options = {name: value for name, value in plan.choice.options.items() if name not in ("epochs", "device")}
-    facts = {"name": plan.choice.name, "options": options, "seed": plan.seed, "sources": files}
-    key = content_key({**facts, "data": data.fingerprint()})
+    own = {"name": plan.choice.name, "options": options, "seed": plan.seed, "sources": files}
+    key = content_key({**own, "data": data.fingerprint()})
+    facts = {**own, "epochs": plan.choice.options.get("epochs", option_names(plan.choice.name)["epochs"])}
     if fresh:
         path.unlink(missing_ok=True)
     elif path.exists():
-        try:
-            same = json.loads(note.read_text(encoding="utf-8"))["key"] == key
-        except (OSError, ValueError, KeyError):
-            same = False
-        if not same:
-            raise InvalidInputError(
-                f"{folder} has the state of a training with another model, other settings or other data: give another "
-                "folder, or begin anew with --fresh"
-            )
+        _check_note(note, key, facts["epochs"])
         logger.info("going on from %s", path)
     with atomic_path(note) as temporary:
         temporary.write_text(dump_json({"key": key, **facts}), encoding="utf-8")
     return path
+
+
+def _check_note(note: Path, key: str, epochs: int) -> None:
+    """Refuse to go on with the state of another training, or one of more epochs."""
+    try:
+        kept = json.loads(note.read_text(encoding="utf-8"))
+        same, before = kept["key"] == key, int(kept["epochs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        same, before = False, 0
+    remedy = "give another folder, or begin anew with --fresh"
+    if not same:
+        raise InvalidInputError(
+            f"{note.parent} has the state of a training with another model, other settings or other data: {remedy}"
+        )
+    if epochs < before:
+        raise InvalidInputError(f"{note.parent} has the state of a training of {before} epochs, not {epochs}: {remedy}")

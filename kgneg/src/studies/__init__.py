@@ -11,6 +11,9 @@
 The ranges are those that samplers, models, losses and optimisers bring as ``hpo_default``; :class:`StudySettings` says
 how to fix values or give other ranges. Trials are judged, and pruned, by the mean reciprocal rank on the validation
 triples. Each has a seed of its own that derives from that of the study, so it can be repeated exactly.
+
+:class:`~kgneg.studies.recommenders.RecommenderStudy` are the settings of a study of recommenders; :func:`run_study`
+takes them as well.
 """
 
 from __future__ import annotations

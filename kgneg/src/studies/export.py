@@ -1,4 +1,4 @@
-"""The best configuration as an experiment file of PyKEEN that reproduces its score."""
+"""The best configuration as a file that reproduces its score: an experiment of PyKEEN, or a recommender."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _PATHS = frozenset({"texts", "path", "types", "vectors", "encoder"})
 def export_best(result: StudyResult, folder: str | Path, *, check: bool = True) -> Path:
     """Write ``best.json``, which ``pykeen experiments run --keep-seed`` and ``pipeline_from_config`` take.
 
+    That of recommenders is for ``kgneg rec train --config``.
+
     Running it trains the same model from the same seed, and ranks the test triples. On the same machine, with the same
     versions and number of threads, the scores are the same to the last digit. ``use_testing_data=False`` gives the
     validation score, by which the trial was chosen.
@@ -40,6 +42,8 @@ def export_best(result: StudyResult, folder: str | Path, *, check: bool = True) 
     :raises InvalidInputError: if no trial is complete, or the triples have changed since
     """
     folder = Path(folder)
+    if result.is_recommender:
+        return _export_recommender(result, folder, check=check)
     settings = _settings(result)
     source = _source(settings, folder)
     if check:
@@ -47,6 +51,42 @@ def export_best(result: StudyResult, folder: str | Path, *, check: bool = True) 
     path = folder / "best.json"
     with atomic_path(path) as temporary:
         temporary.write_text(dump_json(experiment(result, source)), encoding="utf-8", newline="\n")
+    return path
+
+
+def _export_recommender(result: StudyResult, folder: Path, *, check: bool) -> Path:
+    """Write what ``kgneg rec train --config`` takes."""
+    from kgneg.studies.recommender_space import RecommenderConfiguration
+    from kgneg.studies.recommenders import RecommenderStudy
+
+    best = result.best
+    if best is None:
+        raise InvalidInputError("no trial is complete, so there is no best configuration")
+    settings = RecommenderStudy.from_dict({**result.settings, "device": "auto"})
+    if check and settings.load().fingerprint() != result.definition["interactions"]:
+        raise InvalidInputError(
+            f"the interactions in {settings.data.data} are not those of the study; the best trial cannot be exported"
+        )
+    data = settings.data.to_dict()
+    sources = settings.sources.to_dict()
+    for values, names in ((data, ("data", "valid", "test")), (sources, ("kg", "links", "texts", "encoder"))):
+        values |= {
+            name: str(Path(value).absolute())
+            for name in names
+            if (value := values[name]) is not None and value not in available() and Path(value).exists()
+        }
+    found = {
+        "model": settings.choice_of(RecommenderConfiguration(**best["configuration"])).to_dict(),
+        "data": data,
+        "ks": list(settings.ks),
+        "seed": best["seed"],
+        "device": best["device"],
+        "sources": sources,
+        "metadata": _metadata(result, best),
+    }
+    path = folder / "best.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text(dump_json(found), encoding="utf-8", newline="\n")
     return path
 
 
@@ -65,19 +105,24 @@ def experiment(result: StudyResult, source: Mapping[str, Any]) -> dict[str, Any]
     arguments["device"] = best["device"]
     arguments["negative_sampler_kwargs"] = _absolute(arguments["negative_sampler_kwargs"])
     return {
-        "metadata": {
-            "title": f"Best of {len(result.complete)} complete trials of the study {result.name}",
-            "trial": best["number"],
-            "validation": best["validation"],
-            "test": best["test"],
-            "threads": best["threads"],
-            "versions": {
-                name.removeprefix("version of "): number
-                for name, number in result.definition.items()
-                if name.startswith("version of ")
-            },
-        },
+        "metadata": _metadata(result, best),
         "pipeline": {**source, **arguments},
+    }
+
+
+def _metadata(result: StudyResult, best: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a configuration comes from."""
+    return {
+        "title": f"Best of {len(result.complete)} complete trials of the study {result.name}",
+        "trial": best["number"],
+        "validation": best["validation"],
+        "test": best["test"],
+        "threads": best["threads"],
+        "versions": {
+            name.removeprefix("version of "): number
+            for name, number in result.definition.items()
+            if name.startswith("version of ")
+        },
     }
 
 

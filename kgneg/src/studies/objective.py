@@ -15,13 +15,23 @@ from kgneg.compare.data import CompareData
 from kgneg.compare.runs import METRICS, quiet_pykeen
 from kgneg.core.errors import KgnegError
 from kgneg.core.seeding import mix_seeds
+from kgneg.studies.kinds import StudyKind
 from kgneg.studies.settings import METRIC, StudySettings
 from kgneg.studies.space import Configuration
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["LostTrialError", "TrialFailedError", "pipeline_arguments", "run_trial", "trial_seed"]
+__all__ = [
+    "LostTrialError",
+    "Peak",
+    "TrialFailedError",
+    "device_of",
+    "pipeline_arguments",
+    "run_graph_trial",
+    "run_trial",
+    "trial_seed",
+]
 
 _PURPOSE = 0x747269616C  # keeps the seeds of trials apart from those of the search
 
@@ -79,11 +89,19 @@ def pipeline_arguments(settings: StudySettings, configuration: Configuration, se
         "evaluator_kwargs": {"filtered": True},
         "evaluation_kwargs": {"batch_size": settings.eval_batch_size, "use_tqdm": False},
         "random_seed": seed,
-        "device": _device(settings.device),
+        "device": device_of(settings.device),
     }
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
+    """Return the device that a name stands for.
+
+    :param name: the name; ``auto`` is a GPU if there is one
+    :returns: the name of a device
+
+    >>> device_of("cpu")
+    'cpu'
+    """
     import torch
 
     if name != "auto":
@@ -92,6 +110,28 @@ def _device(name: str) -> str:
 
 
 def run_trial(
+    trial: optuna.Trial,
+    settings: StudyKind,
+    configuration: Any,
+    seed: int,
+    data: Any,
+    on_epoch: Callable[[], object],
+) -> float:
+    """Train and judge one configuration, whatever it trains.
+
+    :param trial: the trial, for reports of the score between the epochs
+    :param settings: the settings of the study
+    :param configuration: what to train
+    :param seed: the seed of everything
+    :param data: what is trained with
+    :param on_epoch: called after each epoch; may raise
+    :returns: the score on what is held out for validation
+    :raises TrialFailedError: if the configuration cannot be trained
+    """
+    return settings.run(trial, configuration, seed, data, on_epoch)
+
+
+def run_graph_trial(
     trial: optuna.Trial,
     settings: StudySettings,
     configuration: Configuration,
@@ -113,7 +153,7 @@ def run_trial(
     :raises TrialFailedError: if the configuration cannot be trained
     """
     watch = _watcher(settings, data, trial, on_epoch)
-    peak = _Peak()
+    peak = Peak()
     arguments = pipeline_arguments(settings, configuration, seed)
     trial.set_user_attr("device", arguments["device"])
     try:
@@ -222,7 +262,7 @@ def _same_random_numbers(device: Any) -> Iterator[None]:
             numpy.random.set_state(before[1])  # noqa: NPY002
 
 
-class _Peak:
+class Peak:
     """The most memory that this process, or its GPU, held since the object was made; only Linux tells of a process."""
 
     def __init__(self) -> None:

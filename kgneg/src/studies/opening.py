@@ -7,15 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kgneg.compare.data import CompareData, from_graph, load_data
-from kgneg.compare.falsehood import make_sampler
-from kgneg.compare.runs import quiet_pykeen
 from kgneg.core.errors import InvalidInputError
-from kgneg.datasets import KnowledgeGraph
+from kgneg.studies.kinds import StudyKind
 from kgneg.studies.queue import SILENCE, TrialQueue
 from kgneg.studies.search import quiet_optuna
-from kgneg.studies.settings import StudySettings
-from kgneg.studies.space import SearchSpace
 from kgneg.studies.storage import StorageAddress
 
 if TYPE_CHECKING:
@@ -35,16 +30,16 @@ class OpenStudy:
 
     :param address: where it is kept
     :param settings: its settings
-    :param space: its search space, with the texts of the graph
-    :param data: the triples
+    :param space: its search space
+    :param data: what its trials train with and are judged on
     :param study: the study of Optuna
     :param queue: its trials
     """
 
     address: StorageAddress
-    settings: StudySettings
-    space: SearchSpace
-    data: CompareData
+    settings: StudyKind
+    space: Any
+    data: Any
     study: optuna.Study
     queue: TrialQueue
 
@@ -60,27 +55,19 @@ class OpenStudy:
         return Worker(self.study, self.queue, self.settings, self.space, self.data, deadline, is_wanted)
 
     def try_samplers(self) -> None:
-        """Construct each sampler once, so that what is wrong with one shows before any training.
+        """Try what can be tried before any training.
 
-        :raises InvalidInputError: if one cannot be constructed
+        :raises InvalidInputError: if something cannot be constructed
         """
-        import torch
-
-        for choice in self.settings.choices_with(self.data.texts):
-            try:
-                with quiet_pykeen(), torch.random.fork_rng(devices=[]):
-                    make_sampler(choice, self.data, 1)
-            except Exception as error:  # a sampler of PyKEEN may raise anything
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise InvalidInputError(f"sampler {choice.label}: {reason}") from error
+        self.settings.check(self.data)
 
 
 def open_study(
-    settings: StudySettings,
+    settings: StudyKind,
     storage: str,
     *,
     name: str | None = None,
-    data: CompareData | KnowledgeGraph | None = None,
+    data: Any = None,
     accept_versions: bool = False,
     silence: float = SILENCE,
     new: bool = True,
@@ -90,7 +77,7 @@ def open_study(
     :param settings: its settings
     :param storage: where it is kept, see :class:`~kgneg.studies.storage.StorageAddress`
     :param name: its name in the storage; ``None`` takes that of the graph
-    :param data: the triples, if they are in memory already
+    :param data: the triples or interactions, if they are in memory already
     :param accept_versions: whether to go on with other versions of the libraries than the study began with
     :param silence: how long, in seconds, a worker on another machine may be silent until its trial is given up
     :param new: whether the study may be made
@@ -102,7 +89,7 @@ def open_study(
 
     quiet_optuna()
     address = StorageAddress.parse(storage)
-    data = _data(settings, data)
+    data = settings.load(data)
     name = name or data.name
     opened = address.open()
     if not new and name not in {one.study_name for one in opened.get_all_studies()}:
@@ -111,13 +98,13 @@ def open_study(
             "lost. Use a journal (study.log), or begin with one worker"
         )
     study = optuna.create_study(storage=opened, study_name=name, direction="maximize", load_if_exists=True)
-    definition = json.loads(json.dumps(settings.definition(data.fingerprint(), data.texts)))
+    definition = json.loads(json.dumps(settings.define(data)))
     _agree(study, address, definition, accept_versions)
     study.set_user_attr(
         _ATTRIBUTE, {"definition": definition, "settings": settings.to_dict(), "dataset": data.to_dict()}
     )
     queue = TrialQueue(study, opened, settings.trials, silence=silence)
-    return OpenStudy(address, settings, settings.space_with(data.texts), data, study, queue)
+    return OpenStudy(address, settings, settings.space_of(data), data, study, queue)
 
 
 def find_study(storage: str, name: str | None = None) -> tuple[optuna.Study, dict[str, Any], StorageAddress]:
@@ -143,21 +130,6 @@ def find_study(storage: str, name: str | None = None) -> tuple[optuna.Study, dic
         wanted = "several studies; give the name of one" if name is None and known else f"no study {name or ''}".strip()
         raise InvalidInputError(f"{address} has {wanted}; there: {listed}")
     return optuna.load_study(study_name=name, storage=opened), dict(known[name][_ATTRIBUTE]), address
-
-
-def _data(settings: StudySettings, data: CompareData | KnowledgeGraph | None) -> CompareData:
-    """Return the triples, with validation and test triples among them."""
-    if isinstance(data, KnowledgeGraph):
-        data = from_graph(data)
-    if data is None:
-        with quiet_pykeen():
-            data = load_data(settings.dataset, train=settings.train, valid=settings.valid, test=settings.test)
-    for part, triples in (("validation", data.validation), ("test", data.testing)):
-        if triples is None or not triples.num_triples:
-            raise InvalidInputError(
-                f"{data.name} has no {part} triples; a study needs both validation and test triples"
-            )
-    return data
 
 
 def _agree(study: optuna.Study, address: StorageAddress, definition: Mapping[str, Any], accept_versions: bool) -> None:

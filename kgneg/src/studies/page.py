@@ -16,16 +16,18 @@ __all__ = ["build_report", "draw"]
 
 _NONE = "\N{EN DASH}"
 _METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10"}
+_PAIRS = {False: "triples", True: "pairs"}
+_TEXTS = "; the first trial of a sampler may pay for texts that later ones reuse"
 _CAPTIONS = {
     "history": (
         "The score of every finished trial. Hollow: pruned, with the score at that time. The line is the best complete "
         "one so far. The axis does not begin at zero.",
-        "Validation MRR by number of the trial",
+        "Validation {score} by number of the trial",
     ),
     "pareto": (
         "Score against seconds of training, without ranking. No trial on the line is beaten in both. Seconds depend on "
-        "the machine and on what else it did; the first trial of a sampler may pay for texts that later ones reuse.",
-        "Validation MRR against seconds of training, with the front of the best trials",
+        "the machine and on what else it did{texts}.",
+        "Validation {score} against seconds of training, with the front of the best trials",
     ),
     "importance": (
         "How much of the differences between complete trials goes with each parameter, as a forest of decision trees "
@@ -52,7 +54,8 @@ def build_report(result: StudyResult, figures: Sequence[Drawing]) -> Report:
     :param figures: its figures
     :returns: title, lead and sections
     """
-    drawn = {one.name: Figure(one.svg, *_CAPTIONS[one.name]) for one in figures}
+    words = {"score": result.objective, "texts": "" if result.is_recommender else _TEXTS}
+    drawn = {one.name: Figure(one.svg, *(text.format(**words) for text in _CAPTIONS[one.name])) for one in figures}
     sections = [
         Section("Best configuration", (*_best_parts(result),)),
         Section("History", (drawn.get("history", "No trial is finished yet."), _state_table(result))),
@@ -82,12 +85,18 @@ def _lead(result: StudyResult) -> str:
     counted = f"{len(result.finished)} of {wanted} trials are finished, {states.get('pruned', 0)} of them pruned"
     if best is None:
         return f"{counted}; none is complete, so there is no best configuration."
-    text = (
-        f"{counted}. The best, trial {best['number']}, trained {best['model']} with {best['sampler']} negatives and "
-        f"the loss {best['loss']}; its mean reciprocal rank (MRR) is {best['value']:.4f} on the validation triples"
-    )
+    if result.is_recommender:
+        text = f"{counted}. The best, trial {best['number']}, is {best['model']}; its {result.objective}"
+    else:
+        text = (
+            f"{counted}. The best, trial {best['number']}, trained {best['model']} with {best['sampler']} negatives "
+            f"and the loss {best['loss']}; its mean reciprocal rank (MRR)"
+        )
+    pairs = _PAIRS[result.is_recommender]
+    text += f" is {best['value']:.4f} on the validation {pairs}"
     if best["test"]:
-        text += f" and {best['test']['mrr']:.4f} on the test triples"
+        name = result.objective if result.is_recommender else "mrr"
+        text += f" and {best['test'][name]:.4f} on the test {pairs}"
     text += ". The best of many trials is partly luck: its validation score is too high on average."
     if result.problems:
         text += f" Problems: {'; '.join(result.problems)}."
@@ -98,8 +107,23 @@ def _best_parts(result: StudyResult) -> list[str | Table]:
     best = result.best
     if best is None:
         return ["No trial is complete yet."]
+    if result.is_recommender:
+        k = result.objective.partition("@")[2]
+        shown = {name: name for name in result.metrics if name.partition("@")[2] == k}
+        told = f"Means over users, trial {best['number']}; all items are ranked. Higher is better."
+        kept = (
+            "What it was trained with; best.json has it for kgneg rec train --config. Options that are not listed have "
+        )
+        kept += "their defaults."
+    else:
+        shown = _METRICS
+        told = f"Filtered ranks of trial {best['number']}. Higher is better."
+        kept = (
+            "What it was trained with; best.json has it as an experiment of PyKEEN. Arguments that are not listed have "
+        )
+        kept += "PyKEEN's defaults."
     scores = tuple(
-        (part, *(f"{best[part][name]:.4f}" for name in _METRICS)) for part in ("validation", "test") if best[part]
+        (part, *(f"{best[part][name]:.4f}" for name in shown)) for part in ("validation", "test") if best[part]
     )
     rows: list[tuple[str, str]] = []
     for name, value in best["configuration"].items():
@@ -110,14 +134,9 @@ def _best_parts(result: StudyResult) -> list[str | Table]:
             rows.append((name, str(value)))
     rows += [("seed", str(best["seed"])), ("epochs", str(best["epochs"]))]
     return [
-        Table(("triples", *_METRICS.values()), scores, f"Filtered ranks of trial {best['number']}. Higher is better."),
-        Table(
-            ("parameter", "value"), tuple(rows),
-            "What it was trained with; best.json has it as an experiment of PyKEEN. Arguments that are not listed have "
-            "PyKEEN's defaults.",
-            frozenset({"value"}),
-        ),
-    ]  # fmt: skip
+        Table((_PAIRS[result.is_recommender], *shown.values()), scores, told),
+        Table(("parameter", "value"), tuple(rows), kept, frozenset({"value"})),
+    ]
 
 
 def _state_table(result: StudyResult) -> Table:
@@ -134,9 +153,7 @@ def _front_parts(result: StudyResult) -> list[Table]:
     rows = tuple(
         (
             str(trial["number"]),
-            trial["sampler"],
-            trial["model"],
-            trial["loss"],
+            *(trial[kind] for kind in result.choices),
             f"{trial['value']:.4f}",
             _seconds(trial),
         )
@@ -144,14 +161,14 @@ def _front_parts(result: StudyResult) -> list[Table]:
     )
     if not rows:
         return []
-    columns = ("trial", "sampler", "model", "loss", "validation MRR", "seconds")
+    columns = ("trial", *result.choices, f"validation {result.objective}", "seconds")
     caption = "The trials on the front, the fastest first."
-    return [Table(columns, rows, caption, frozenset({"sampler", "model", "loss"}))]
+    return [Table(columns, rows, caption, frozenset(result.choices))]
 
 
 def _choice_parts(result: StudyResult) -> list[str | Table]:
     found: list[str | Table] = []
-    for kind in ("sampler", "model", "loss"):
+    for kind in result.choices:
         names = list(dict.fromkeys(trial[kind] for trial in result.finished if trial[kind]))
         rows = []
         for name in sorted(names):
@@ -171,7 +188,8 @@ def _choice_parts(result: StudyResult) -> list[str | Table]:
     if not found:
         return ["No trial is finished yet."]
     said = (
-        "Scores are MRR on the validation triples, of complete trials. A search looks more often where it finds more, "
+        f"Scores are {result.objective} on the validation {_PAIRS[result.is_recommender]}, of complete trials. A "
+        "search looks more often where it finds more, "
     )
     return [said + "so a choice with few trials has not had the same chance as the others.", *found]
 
@@ -181,18 +199,17 @@ def _no_importance(result: StudyResult) -> str:
 
 
 def _method_parts(result: StudyResult) -> list[str | Table]:
-    settings, dataset = result.settings, result.dataset
+    settings = result.settings
     pruner = settings["pruner"]
     pruned = pruner if pruner == "none" else f"{pruner}, every {settings['prune_every']} epochs"
     search = settings["search"]
     said = (
-        ("graph", f"{dataset['name']}: {dataset['entities']:,} entities, {dataset['relations']:,} relations"),
-        ("triples", f"{dataset['train']:,} train, {dataset['valid']:,} valid, {dataset['test']:,} test"),
+        *_data_rows(result),
         ("storage", result.storage),
         ("search", search if search == "random" else f"{search}, after {settings['startup']} trials at random"),
         ("pruning", pruned),
         ("epochs", str(settings["epochs"])),
-        ("training loop", settings["training_loop"]),
+        *(() if result.is_recommender else (("training loop", settings["training_loop"]),)),
         ("seed", str(settings["seed"])),
     )
     words = {"samplers", "models", "losses", "optimizer"}
@@ -202,6 +219,23 @@ def _method_parts(result: StudyResult) -> list[str | Table]:
         Table(("setting", "value"), said, "What all trials have in common.", frozenset({"value"})),
         Table(("parameter", "values"), rows, "What was searched.", frozenset({"values"})),
     ]
+
+
+def _data_rows(result: StudyResult) -> tuple[tuple[str, str], ...]:
+    """Return what the trials were trained with."""
+    dataset = result.dataset
+    sizes = f"{dataset['train']:,} train, {dataset['valid']:,} valid, {dataset['test']:,} test"
+    if result.is_recommender:
+        split = ", ".join(f"{name} {value}" for name, value in dataset["split"].items())
+        return (
+            ("interactions", f"{dataset['name']}: {dataset['users']:,} users, {dataset['items']:,} items"),
+            ("pairs", sizes),
+            ("split", split),
+        )
+    return (
+        ("graph", f"{dataset['name']}: {dataset['entities']:,} entities, {dataset['relations']:,} relations"),
+        ("triples", sizes),
+    )
 
 
 def _spell_range(value: Any) -> str:
@@ -224,7 +258,7 @@ def _trial_table(result: StudyResult) -> Table:
             what = f"again trial {trial['retry_of']}: {what}"
         score = _NONE if trial["value"] is None else f"{trial['value']:.4f}"
         rows.append((str(trial["number"]), trial["state"], score, str(trial["epochs"] or _NONE), _seconds(trial), what))
-    columns = ("trial", "state", "validation MRR", "epochs", "seconds", "parameters, or why it failed")
+    columns = ("trial", "state", f"validation {result.objective}", "epochs", "seconds", "parameters, or why it failed")
     return Table(columns, tuple(rows), "Every trial.", frozenset({"state", columns[-1]}))
 
 

@@ -53,15 +53,15 @@ def _draw(name: str, height: float, paint: Callable[[Axes], None], *, legend: bo
 
 
 def _looks(result: StudyResult) -> dict[str, dict[str, Any]]:
-    """Return colour and marker of each sampler."""
-    names = result.definition["samplers"]
+    """Return colour and marker of each sampler, or of each model where there are none."""
+    names = result.definition[f"{result.choices[0]}s"]
     return {name: {"color": colour(place), "marker": marker(place)} for place, name in enumerate(names)}
 
 
 def _dots(axes: Axes, result: StudyResult, x: Callable[[Mapping[str, Any]], float]) -> None:
     """Put in a dot for every finished trial; those of pruned trials are hollow."""
     for name, look in _looks(result).items():
-        own = [trial for trial in result.finished if trial["sampler"] == name and trial["value"] is not None]
+        own = [trial for trial in result.finished if trial[result.choices[0]] == name and trial["value"] is not None]
         for state, fill in (("complete", look["color"]), ("pruned", "none")):
             some = [trial for trial in own if trial["state"] == state]
             label = name if state == "complete" else f"{name}, pruned"
@@ -102,7 +102,7 @@ def draw_history(result: StudyResult) -> Drawing | None:
             axes.step(steps, best, where="post", color=_INK, linewidth=1.4, label="best so far", zorder=2)
         axes.grid(axis="y")
         axes.set_xlabel("trial")
-        axes.set_ylabel("validation MRR")
+        axes.set_ylabel(f"validation {result.objective}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     return _draw("history", 3.6, paint, legend=True)
@@ -162,7 +162,7 @@ def draw_front(result: StudyResult) -> Drawing | None:
             axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")  # the style spells no formulas
         axes.grid(axis="both")
         axes.set_xlabel("seconds of training")
-        axes.set_ylabel("validation MRR")
+        axes.set_ylabel(f"validation {result.objective}")
 
     return _draw("pareto", 3.6, paint, legend=True)
 

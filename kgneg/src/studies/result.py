@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StudyResult"]
 
-_MEASURED = ("sampler", "model", "loss", "seed", "epochs", "seconds", "peak_memory_mb", "threads", "retry_of")
+_MEASURED = ("seed", "epochs", "seconds", "peak_memory_mb", "threads", "retry_of")
 _ENOUGH = 4  # complete trials, for the importance of parameters
 
 
@@ -37,7 +37,7 @@ class StudyResult:
     :param definition: what all of its trials have in common: search space, seed, triples, versions
     :param dataset: name, sizes and fingerprint of the triples
     :param trials: one entry per trial, by number: ``number``, ``state`` (``complete``, ``pruned``, ``fail``,
-        ``running``, ``waiting``), ``value`` (the mean reciprocal rank on the validation triples), ``params``,
+        ``running``, ``waiting``), ``value`` (the score on the validation triples or pairs), ``params``,
         ``configuration``, ``intermediate`` (values by epoch), ``failure``, ``validation`` and ``test`` (metrics),
         ``seconds`` of training, and others; ``None`` where unknown
     :param importance: the share of each parameter in the differences between finished trials, or the reason why it is
@@ -87,6 +87,30 @@ class StudyResult:
         """
         study, _, address = find_study(storage, name)
         return cls.of(study, address)
+
+    @property
+    def is_recommender(self) -> bool:
+        """Whether recommenders were trained, not knowledge graph embeddings."""
+        return self.settings.get("kind") == "recommender"
+
+    @property
+    def objective(self) -> str:
+        """What people call the score."""
+        return str(self.settings["metric"]) if self.is_recommender else "MRR"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics of each trial."""
+        if not self.is_recommender:
+            return tuple(METRICS)
+        from kgneg.recsys.evaluation import METRICS as OF_LISTS
+
+        return tuple(f"{name}@{k}" for name in OF_LISTS for k in self.settings["ks"])
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What a trial chooses, besides values of parameters; figures tell the first of them by colour."""
+        return ("model",) if self.is_recommender else ("sampler", "model", "loss")
 
     def states(self) -> dict[str, int]:
         """Return how many trials there are in each state."""
@@ -138,16 +162,17 @@ class StudyResult:
     def to_csv(self) -> str:
         """Return one line per trial."""
         params = sorted({name for trial in self.trials for name in trial["params"]})
-        metrics = [(part, name) for part in ("validation", "test") for name in METRICS]
+        metrics = [(part, name) for part in ("validation", "test") for name in self.metrics]
+        measured = (*self.choices, *_MEASURED)
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(
-            ["number", "state", "value", *_MEASURED, *(f"{part}_{name}" for part, name in metrics), "failure", *params]
+            ["number", "state", "value", *measured, *(f"{part}_{name}" for part, name in metrics), "failure", *params]
         )
         for trial in self.trials:
             writer.writerow(
                 [
-                    *(trial[name] for name in ("number", "state", "value", *_MEASURED)),
+                    *(trial[name] for name in ("number", "state", "value", *measured)),
                     *((trial[part] or {}).get(name) for part, name in metrics),
                     trial["failure"],
                     *(trial["params"].get(name) for name in params),

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-    from kgneg.studies.settings import StudySettings
+    from kgneg.studies.kinds import StudyKind
 
 __all__ = ["make_pruner", "make_search", "quiet_optuna"]
 
 _PURPOSE = 0x736561726368
 
 
-def make_search(settings: StudySettings, number: int) -> BaseSampler:
+def make_search(settings: StudyKind, number: int) -> BaseSampler:
     """Return what proposes the configuration of one trial.
 
     Its random numbers depend on the study and the trial alone, not on the worker, so that two workers never propose the
@@ -38,7 +38,7 @@ def make_search(settings: StudySettings, number: int) -> BaseSampler:
         return TPESampler(seed=seed, n_startup_trials=settings.startup, constant_liar=True)
 
 
-def make_pruner(settings: StudySettings) -> BasePruner:
+def make_pruner(settings: StudyKind) -> BasePruner:
     """Return what decides whether a trial is given up.
 
     :param settings: the settings of the study

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kgneg.compare.samplers import SamplerChoice, with_texts
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import choose, validate_count, validate_device
-from kgneg.studies.space import SearchSpace, build_space
+from kgneg.studies.space import Configuration, SearchSpace, build_space
+
+if TYPE_CHECKING:
+    import optuna
+
+    from kgneg.compare.data import CompareData
+    from kgneg.datasets import KnowledgeGraph
 
 __all__ = ["METRIC", "StudySettings"]
 
@@ -172,6 +178,91 @@ class StudySettings:
             fixed=self.fixed,
             ranges=self.ranges,
         )
+
+    # What a study asks, see :class:`~kgneg.studies.kinds.StudyKind`
+
+    @property
+    def objective(self) -> str:
+        """What people call the score."""
+        return "MRR"
+
+    def load(self, given: CompareData | KnowledgeGraph | None = None) -> CompareData:
+        """Return the triples, with validation and test triples among them.
+
+        :param given: the triples, if they are in memory already
+        :returns: the triples
+        :raises InvalidInputError: if they cannot be read, or there are no validation or test triples
+        """
+        from kgneg.compare.data import from_graph, load_data
+        from kgneg.compare.runs import quiet_pykeen
+        from kgneg.datasets import KnowledgeGraph
+
+        data = from_graph(given) if isinstance(given, KnowledgeGraph) else given
+        if data is None:
+            with quiet_pykeen():
+                data = load_data(self.dataset, train=self.train, valid=self.valid, test=self.test)
+        for part, triples in (("validation", data.validation), ("test", data.testing)):
+            if triples is None or not triples.num_triples:
+                raise InvalidInputError(
+                    f"{data.name} has no {part} triples; a study needs both validation and test triples"
+                )
+        return data
+
+    def check(self, data: CompareData) -> None:
+        """Construct each sampler once, so that what is wrong with one shows before any training.
+
+        :param data: the triples
+        :raises InvalidInputError: if one cannot be constructed
+        """
+        import torch
+
+        from kgneg.compare.falsehood import make_sampler
+        from kgneg.compare.runs import quiet_pykeen
+
+        for choice in self.choices_with(data.texts):
+            try:
+                with quiet_pykeen(), torch.random.fork_rng(devices=[]):
+                    make_sampler(choice, data, 1)
+            except Exception as error:  # a sampler of PyKEEN may raise anything
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise InvalidInputError(f"sampler {choice.label}: {reason}") from error
+
+    def space_of(self, data: CompareData) -> SearchSpace:
+        """Return the search space for a graph.
+
+        :param data: the triples
+        :returns: the space
+        """
+        return self.space_with(data.texts)
+
+    def define(self, data: CompareData) -> dict[str, Any]:
+        """Return what a study is about, see :meth:`definition`.
+
+        :param data: the triples
+        :returns: what JSON can spell
+        """
+        return self.definition(data.fingerprint(), data.texts)
+
+    def run(
+        self,
+        trial: optuna.Trial,
+        configuration: Configuration,
+        seed: int,
+        data: CompareData,
+        on_epoch: Callable[[], object],
+    ) -> float:
+        """Train and judge one configuration, see :func:`~kgneg.studies.objective.run_graph_trial`.
+
+        :param trial: the trial
+        :param configuration: what to train
+        :param seed: the seed of everything
+        :param data: the triples
+        :param on_epoch: called after each epoch; may raise
+        :returns: the mean reciprocal rank on the validation triples
+        """
+        from kgneg.studies.objective import run_graph_trial
+
+        return run_graph_trial(trial, self, configuration, seed, data, on_epoch)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON has it, for :meth:`from_dict`."""

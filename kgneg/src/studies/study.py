@@ -14,14 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kgneg.compare.data import CompareData
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
-from kgneg.datasets import KnowledgeGraph
+from kgneg.studies.kinds import StudyKind
 from kgneg.studies.opening import OpenStudy, open_study
 from kgneg.studies.queue import SILENCE
 from kgneg.studies.result import StudyResult
-from kgneg.studies.settings import StudySettings
 from kgneg.studies.storage import StorageAddress
 
 __all__ = ["run_study"]
@@ -31,7 +29,7 @@ _PATIENCE = 30.0  # seconds that a worker has to put its trial down
 
 
 def run_study(
-    settings: StudySettings,
+    settings: StudyKind,
     storage: str,
     *,
     name: str | None = None,
@@ -39,7 +37,7 @@ def run_study(
     threads: int = 1,
     timeout: float | None = None,
     logs: str | Path | None = None,
-    data: CompareData | KnowledgeGraph | None = None,
+    data: Any = None,
     accept_versions: bool = False,
     silence: float = SILENCE,
     progress: bool | None = None,
@@ -49,7 +47,7 @@ def run_study(
     The same call goes on after an interruption, or with more ``trials``; any number of programs may call it at the same
     time, on one machine or several, and share the work.
 
-    :param settings: the settings
+    :param settings: the settings, of either kind
     :param storage: where the study is kept: ``study.log``, ``sqlite:///study.db``, ``postgresql://...``,
         ``grpc://host:port``
     :param name: the name of the study in the storage; ``None`` takes that of the graph
@@ -58,7 +56,7 @@ def run_study(
         processors are shared with others
     :param timeout: seconds after which no trial is begun any more
     :param logs: a folder for what the worker processes log; ``None`` keeps nothing
-    :param data: the triples, if they are in memory already; with one worker only
+    :param data: the triples or interactions, if they are in memory already; with one worker only
     :param accept_versions: whether to go on with other versions of the libraries than the study began with
     :param silence: how long, in seconds, a worker on another machine may be silent until its trial is given up
     :param progress: whether to show a progress bar; ``None`` shows it on a terminal
@@ -67,6 +65,7 @@ def run_study(
         constructed
 
     >>> import tempfile
+    >>> from kgneg.studies import StudySettings
     >>> settings = StudySettings(dataset="nations", samplers=("basic",), trials=1, epochs=1)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     result = run_study(settings, f"{folder}/study.log", progress=False)
@@ -130,7 +129,7 @@ def _bar(opened: OpenStudy, progress: bool | None) -> Iterator[Callable[[], None
             finished = [one for one in opened.queue.trials() if one.state.name in ("COMPLETE", "PRUNED")]
             best = max((one.value for one in finished if one.state.name == "COMPLETE" and one.value), default=None)
             bar.n = min(len(finished), opened.settings.trials)
-            bar.set_postfix_str("" if best is None else f"best MRR {best:.4f}")
+            bar.set_postfix_str("" if best is None else f"best {opened.settings.objective} {best:.4f}")
 
         refresh()
         yield refresh

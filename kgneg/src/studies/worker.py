@@ -12,13 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kgneg.compare.data import CompareData
 from kgneg.core.errors import KgnegError
+from kgneg.studies.kinds import StudyKind, settings_from_dict
 from kgneg.studies.objective import LostTrialError, TrialFailedError, run_trial, trial_seed
 from kgneg.studies.queue import INTERRUPTED, PROGRAM, TRIAL, Beat, TrialQueue, origin_of
 from kgneg.studies.search import make_pruner, make_search
-from kgneg.studies.settings import StudySettings
-from kgneg.studies.space import SearchSpace
 
 if TYPE_CHECKING:
     import optuna
@@ -39,17 +37,17 @@ class Worker:
     :param study: the study
     :param queue: its trials
     :param settings: its settings
-    :param space: its search space, with the texts of the graph
-    :param data: the triples
+    :param space: its search space
+    :param data: what its trials train with and are judged on
     :param deadline: when to take no more trials, as :func:`time.monotonic` has it
     :param is_wanted: tells whether to take another trial
     """
 
     study: optuna.Study
     queue: TrialQueue
-    settings: StudySettings
-    space: SearchSpace
-    data: CompareData
+    settings: StudyKind
+    space: Any
+    data: Any
     deadline: float | None = None
     is_wanted: Callable[[], bool] = lambda: True
 
@@ -156,7 +154,7 @@ def _work(task: Mapping[str, Any]) -> None:
     parent = os.getppid()
     deadline = None if task["timeout"] is None else time.monotonic() + task["timeout"]
     opened = open_study(
-        StudySettings.from_dict(task["settings"]),
+        settings_from_dict(task["settings"]),
         task["storage"],
         name=task["name"],
         accept_versions=task["accept_versions"],
