@@ -27,12 +27,14 @@ class ModelEntry:
 
     :param kind: its class
     :param options: the options that make it what the name says
-    :param presets: more options by the name of a preset
+    :param defaults: options that are its default, and can be changed
+    :param presets: options that take the place of the defaults, by the name of a preset
     :param ranges: search ranges that replace or, if ``None``, remove those of the class
     """
 
     kind: type[Recommender]
     options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ranges: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,11 +63,13 @@ MODELS: dict[str, ModelEntry] = {
     "buir-nb": ModelEntry(
         BUIR,
         {"encoder": "neighbor"},
+        {"dim": 128, "lr": 5e-3, "decay": 0.05},
         {"paper": {**_AUTHORS, "layers": 3, "drop": 0.2, "start": "xavier_uniform", "bias": "uniform"}},
     ),
     "buir-id": ModelEntry(
         BUIR,
         {"encoder": "id"},
+        {"dim": 64, "lr": 1e-2, "decay": 0.3},
         {"paper": {**_AUTHORS, "start": "xavier_normal", "bias": "normal"}},
     ),
     "bpr": ModelEntry(BPRMF),
@@ -93,7 +97,7 @@ def find_model(name: str) -> tuple[ModelEntry, dict[str, Any]]:
         raise InvalidInputError(f"unknown model {name!r}, expected one of {', '.join(MODELS)}{hint}")
     entry = MODELS[base]
     if preset in ("", "default"):
-        return entry, dict(entry.options)
+        return entry, {**entry.options, **entry.defaults}
     if preset not in entry.presets:
         known = ", ".join(["default", *entry.presets])
         raise InvalidInputError(f"{base} has no preset {preset!r}, only {known}")

@@ -11,7 +11,7 @@ from kgneg.core.validation import choose, validate_count, validate_number
 
 __all__ = ["TrainSettings"]
 
-_LEAST, _STEPS = 1024, 16
+_LEAST, _STEPS = 512, 16
 _PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -20,7 +20,7 @@ class TrainSettings:
     """Everything about training that is not the model; the same for all models.
 
     :param epochs: the largest number of passes over the pairs
-    :param batch_size: pairs per step; ``None``: a sixteenth of all pairs, but at least 1,024. A step goes through whole
+    :param batch_size: pairs per step; ``None``: a sixteenth of all pairs, but at least 512. A step goes through whole
         tables, and perhaps the whole graph, so a fixed number of steps keeps the cost of an epoch linear in the pairs.
     :param lr: the learning rate of Adam
     :param weight_decay: Adam's coupled L2 penalty, on all parameters
@@ -42,8 +42,8 @@ class TrainSettings:
     batch_size: int | None = None
     lr: float = 1e-3
     weight_decay: float = 0.0
-    evaluate_every: int = 5
-    patience: int = 10
+    evaluate_every: int = 10
+    patience: int = 4
     patience_resets: bool = True
     metric: str = "recall@20"
     precision: str = "float32"
