@@ -38,13 +38,16 @@ def test_every_tutorial_is_run() -> None:
         "06_a_new_sampler",
         "07_false_negatives",
         "08_clean_a_data_set",
+        "09_recommend_without_negatives",
+        "10_negatives_from_a_linked_graph",
     ], "write a test that runs the new tutorial"
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_is_short(path: Path) -> None:
-    # the fourth has a table of settings, the eighth makes its own data
-    limit = {"04_link_prediction": 180, "08_clean_a_data_set": 220}.get(path.stem, 130)
+    # the fourth has a table of settings, the eighth makes its own data, the ninth writes the method down
+    long = {"04_link_prediction": 180, "08_clean_a_data_set": 220, "09_recommend_without_negatives": 190}
+    limit = long.get(path.stem, 130)
     assert len(path.read_text(encoding="utf-8").splitlines()) < limit
 
 
@@ -171,3 +174,35 @@ def test_clean_a_data_set(tmp_path: Path) -> None:
     scores = {line[:18].strip(): float(line[18:].split()[0]) for line in table.splitlines()[1:]}
     assert list(scores) == ["none", "eliminate", "reannotate", "all labels right"]
     assert scores["none"] < scores["eliminate"] < scores["all labels right"]
+
+
+@pytest.mark.slow
+def test_recommend_without_negatives(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "09_recommend_without_negatives")
+    data, scratch, health, package, answers = run_tutorial(path, tmp_path).split("\n\n")
+    assert data == "135 users, 789 items; 3,365 pairs to learn from, 1,503 to be found"
+    rows = {line[:26].strip(): [float(one) for one in line[26:].split()] for line in scratch.splitlines()[1:]}
+    assert list(rows) == ["a table", "three layers"]
+    assert all(0 <= value <= 1 for row in rows.values() for value in row)
+    losses = {line.split()[0]: float(line.split()[1]) for line in health.splitlines()[1:3]}
+    assert losses["collapsed"] < losses["BUIR"]  # from the first epoch on
+    found = dict(map(str.split, package.splitlines()[1:]))
+    assert list(found) == ["popularity", "two-hop", "ease", "buir-id", "buir-nb"]
+    assert 0.3 < float(found["popularity"]) < float(found["two-hop"]) < float(found["ease"])
+    assert answers.endswith("the same after loading: True\n")
+    assert (tmp_path / "out" / "buir" / "model.safetensors").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_negatives_from_a_linked_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "10_negatives_from_a_linked_graph")
+    monkeypatch.delenv("KGNEG_DATA", raising=False)
+    data, check, table = run_tutorial(path, tmp_path).split("\n\n")
+    assert data.startswith("Interactions(users=135, items=743, pairs=6029)\nItemGraph(triples=1986")
+    linked, shuffled = (float(part.split()[-1]) for part in check.splitlines()[1].split(","))
+    assert linked > 2 > 1.3 > shuffled
+    rows = {line[:22].strip(): line[22:].replace("±", " ").split() for line in table.splitlines()[2:]}
+    assert list(rows) == ["uniform", "popularity", "dynamic", "graph", "graph .3, uniform .7"]
+    ratios = {name: float(row[-1]) for name, row in rows.items()}
+    assert ratios["uniform"] == 1
+    assert ratios["graph"] > ratios["graph .3, uniform .7"] > 1

@@ -38,7 +38,8 @@ class BUIR(TrainedRecommender):
 
     The score that belongs to this loss has the predictor in it:
     :math:`[q(f_\theta(u)); f_\theta(u)] \cdot [f_\theta(v); q(f_\theta(v))]`. That is what :meth:`vectors`, and so
-    every ranking and export, is made of; the inner product of the bare vectors means nothing.
+    every ranking and export, is made of. With the encoder ``"id"`` the inner product of the bare vectors is no better
+    than chance; over a graph, whose neighbours share their vectors, it ranks too.
 
     Two presets exist for each encoder, see :func:`~kgneg.recsys.build_recommender`: ``paper`` follows the code of the
     authors, the default repairs what makes it fail on many data sets.
@@ -74,9 +75,9 @@ class BUIR(TrainedRecommender):
     name: ClassVar[str] = "buir"
     citation: ClassVar[str] = "Lee et al., SIGIR 2021"
     hpo_default: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "dim": {"type": "categorical", "choices": [64, 128, 256]},
+        "dim": {"type": "categorical", "choices": [64, 128]},
         "lr": {"type": float, "low": 1e-3, "high": 3e-2, "log": True},
-        "decay": {"type": float, "low": 0.03, "high": 3.0, "log": True},
+        "decay": {"type": float, "low": 0.01, "high": 1.0, "log": True},
         "momentum": {"type": float, "low": 0.9, "high": 0.999},
         "batch_size": {"type": "categorical", "choices": [1024, 4096, 8192]},
     }

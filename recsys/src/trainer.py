@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class Trainer:
         scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         history = History(metric=settings.metric if self.valid is not None else "")
         if self.checkpoint is not None and self.checkpoint.exists():
-            history, self.best = read_checkpoint(self.checkpoint, self._key(), model, optimizer, scaler)
+            history, self.best = read_checkpoint(self.checkpoint, self._key, model, optimizer, scaler)
         bar = tqdm(
             total=settings.epochs,
             initial=len(history.epochs),
@@ -136,7 +137,7 @@ class Trainer:
         if self.checkpoint is not None:
             if is_main():
                 state, scaling = self.model.state_dict(), scaler.state_dict()
-                write_checkpoint(self.checkpoint, self._key(), history, state, self.best, optimizer, scaling)
+                write_checkpoint(self.checkpoint, self._key, history, state, self.best, optimizer, scaling)
             barrier()
 
     def _steps(
@@ -255,6 +256,7 @@ class Trainer:
         self.model.eval()
         return history
 
+    @cached_property
     def _key(self) -> str:
         """Return what is trained on what."""
         settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}

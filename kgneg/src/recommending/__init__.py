@@ -17,7 +17,7 @@ Negatives for users and items come from the samplers of knowledge graphs:
 
     from kgneg.recommending import build_negatives, read_item_graph
 
-    graph = read_item_graph("ml-100k.kg", "ml-100k.link", train)
+    graph = read_item_graph("items.kg", "items.link", train)
     corruptor = build_negatives("mixture:graph=0.3,uniform=0.7", train, graph=graph)
 """
 
