@@ -156,7 +156,8 @@ class BUIR(TrainedRecommender):
     def weight_decay(self) -> float:
         """Return the weight decay of the optimiser."""
         nodes = self.seen.num_users + self.seen.num_items
-        return self.training_settings.weight_decay + self.options["decay"] / nodes
+        decay: float = self.options["decay"]
+        return self.training_settings.weight_decay + decay / nodes
 
     def after_step(self, step: int, total: int) -> None:
         """Move the target.
@@ -237,7 +238,8 @@ class BUIR(TrainedRecommender):
 
 
 def _make_predictor(dim: int, bias: str, generator: torch.Generator) -> nn.Linear:
-    predictor = nn.utils.skip_init(nn.Linear, dim, dim)  # draws nothing from the global stream
+    # made without values, so that nothing is drawn from the global stream
+    predictor: nn.Linear = nn.utils.skip_init(nn.Linear, dim, dim)  # type: ignore[no-untyped-call]
     nn.init.xavier_normal_(predictor.weight, generator=generator)
     if bias == "zero":
         nn.init.zeros_(predictor.bias)

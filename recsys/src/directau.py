@@ -81,7 +81,8 @@ class DirectAU(EncodedRecommender):
         of_users, of_items, _ = self.encode(users, items, generator)
         of_users, of_items = (functional.normalize(one.float(), dim=-1) for one in (of_users, of_items))
         apart = _uniformity(of_users) + _uniformity(of_items)
-        return (of_users - of_items).square().sum(-1) + self.options["gamma"] / 2 * apart
+        gamma: float = self.options["gamma"]
+        return (of_users - of_items).square().sum(-1) + gamma / 2 * apart
 
     def fold_loss(self, users: FloatTensor, items: FloatTensor, everything: FloatTensor) -> FloatTensor:
         """Return the alignment of new users with their items.

@@ -87,7 +87,9 @@ class EncodedRecommender(TrainedRecommender):
         :returns: shapes: ``(b, d)``, ``(b, d)`` and ``(n, d)``
         """
         outputs = self.encoder.outputs(generator)
-        of_users, of_items = gather(outputs, self.encoder.nodes(users, items)).split([len(users), len(items)])
+        of_users, of_items = torch.split_with_sizes(
+            gather(outputs, self.encoder.nodes(users, items)), [len(users), len(items)]
+        )
         return of_users, of_items, outputs
 
     @torch.no_grad()

@@ -40,7 +40,7 @@ class Encoder(nn.Module, ABC):
         self.num_users, self.num_items = train.num_users, train.num_items
         table = torch.empty(train.num_users + train.num_items, validate_count("dim", dim))
         draw = getattr(nn.init, f"{choose('start', start, _STARTS)}_")
-        for part in table.split([train.num_users, train.num_items]):
+        for part in torch.split_with_sizes(table, [train.num_users, train.num_items]):
             if len(part):
                 draw(part, generator=generator)
         self.table = nn.Parameter(table)
@@ -76,7 +76,7 @@ class Encoder(nn.Module, ABC):
         :param outputs: shape: ``(num_users + num_items, d)``
         :returns: shapes: ``(num_users, d)`` and ``(num_items, d)``
         """
-        users, items = outputs.split([self.num_users, self.num_items])
+        users, items = torch.split_with_sizes(outputs, [self.num_users, self.num_items])
         return users, items
 
 

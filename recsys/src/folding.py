@@ -46,6 +46,7 @@ def fold_vectors(
         for _ in range(_STEPS):
             optimizer.zero_grad(set_to_none=True)
             each = loss((vectors * scale)[rows], own)
-            (each / counts[rows]).sum().backward()
+            torch.autograd.backward((each / counts[rows]).sum())
             optimizer.step()
-    return vectors.detach() * scale
+    fitted: FloatTensor = vectors.detach() * scale
+    return fitted

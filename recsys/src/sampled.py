@@ -15,7 +15,7 @@ from kgneg.core.corruption import Corruptor
 from kgneg.core.handles import ModelAware, attach_scorer
 from kgneg.core.modules import share
 from kgneg.core.triples import TripleIndex
-from kgneg.core.typing import TAIL, FloatTensor, LongTensor
+from kgneg.core.typing import FloatTensor, LongTensor, Side
 from kgneg.core.validation import choose, validate_count, validate_device, validate_number
 from kgneg.recsys.encoded import EncodedRecommender
 from kgneg.recsys.encoders import gather
@@ -169,13 +169,14 @@ class SampledRecommender(EncodedRecommender):
         index = self._borrowed.get("index")
         if not isinstance(index, TripleIndex):
             self._borrowed["index"] = index = share(self.seen.index).to(users.device)
-        return index.complement(torch.zeros_like(users), users, TAIL, number, generator=generator)
+        return index.complement(torch.zeros_like(users), users, Side.TAIL, number, generator=generator)
 
     def _penalty(self, users: LongTensor, items: LongTensor, drawn: LongTensor) -> FloatTensor:
         table = self.encoder.table
         own = gather(table, self.encoder.nodes(users, items)).square().sum(-1)
         others = gather(table, drawn + self.encoder.num_users).square().sum(-1).mean(-1)
-        return self.options["l2"] * 0.5 * (own[: len(users)] + own[len(users) :] + others)
+        weight: float = self.options["l2"]
+        return 0.5 * weight * (own[: len(users)] + own[len(users) :] + others)
 
     def _softmax(
         self, of_users: FloatTensor, of_items: FloatTensor, of_drawn: FloatTensor, drawn: LongTensor

@@ -157,7 +157,9 @@ class Trainer:
         precision = getattr(torch, settings.precision)
         total = torch.zeros((), device=device)
         model.before_epoch()
-        for step, (some_users, some_items) in enumerate(zip(users.split(size), items.split(size), strict=True)):
+        for step, (some_users, some_items) in enumerate(
+            zip(torch.split(users, size), torch.split(items, size), strict=True)
+        ):
             mine = part_of_batch(len(some_users), rank(), world_size())
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, dtype=precision, enabled=settings.precision != "float32"):
