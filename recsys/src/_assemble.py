@@ -19,6 +19,7 @@ from kgneg.recsys.interactions import Interactions
 __all__ = ["Columns", "assemble"]
 
 _INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
+_DATE = r"\d{4}-\d{2}-\d{2}"  # how an ISO date begins; a bare 2024 is a number
 
 
 @dataclass
@@ -118,6 +119,11 @@ def _labels(columns: Columns, kind: str, array: Any) -> Any:
         if not pc.all(whole).as_py():
             row = pc.index(whole, False).as_py()
             raise columns.refuse(row, kind, f"{array[row].as_py()!r} is no integer", "give integers or texts")
+        small = pc.less(pc.abs(array), 2.0**53)
+        if not pc.all(small).as_py():
+            row = pc.index(small, False).as_py()
+            got = f"{array[row].as_py()!r} is too large to be told from its neighbours"
+            raise columns.refuse(row, kind, got, "give integers or texts instead of floating-point numbers")
         array = array.cast(pa.int64())
     try:
         encoded = array.dictionary_encode()
@@ -148,7 +154,8 @@ def _numbers(columns: Columns, kind: str, array: Any) -> npt.NDArray[np.float64]
     if array is None:
         return None
     array = _plain(array)
-    remedy = f"give numbers, or {kind}=False to read without"
+    other = "numbers or dates such as 2024-05-01T12:00:00" if kind == "time" else "numbers"
+    remedy = f"give {other}, or {kind}=False to read without, on the command line --{kind} none"
     if array.null_count:
         raise columns.refuse(pc.index(array.is_null(), True).as_py(), kind, "is missing", remedy)
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
@@ -157,13 +164,36 @@ def _numbers(columns: Columns, kind: str, array: Any) -> npt.NDArray[np.float64]
     try:
         numbers = array.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        row = _first_bad(array)
-        raise columns.refuse(row, kind, f"{array[row].as_py()!r} is no number", remedy) from error
+        dates = _dates(array) if kind == "time" else None
+        if dates is not None and np.isfinite(dates).all():
+            return dates
+        row = _first_bad(array) if dates is None else int(np.isnan(dates).argmax())
+        what = "number" if dates is None else "date"
+        raise columns.refuse(row, kind, f"{array[row].as_py()!r} is no {what}", remedy) from error
     values = np.asarray(numbers, dtype=np.float64)
     if not np.isfinite(values).all():
         row = int((~np.isfinite(values)).argmax())
         raise columns.refuse(row, kind, f"{array[row].as_py()!r} is not finite", remedy)
     return values
+
+
+def _dates(array: Any) -> npt.NDArray[np.float64] | None:
+    """Return ISO dates as seconds since 1970, not a number where one is none; ``None`` if the first is none already.
+
+    Dates without a time zone are taken as UTC.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return None
+    texts = array.to_pandas()
+    moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+    moments = moments.where(texts.str.match(_DATE))
+    if pd.isna(moments.iloc[0]):
+        return None
+    seconds = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    return np.asarray(seconds, dtype=np.float64)
 
 
 def _first_bad(array: Any) -> int:
@@ -187,13 +217,13 @@ def _high(columns: Columns, ratings: npt.NDArray[np.float64] | None, least: floa
     if ratings is None:
         raise InvalidInputError(
             f"min_rating={least:g} needs ratings, but {columns.source} has none that were found; name their column "
-            'with rating="..."'
+            'with rating="...", on the command line --rating'
         )
     kept = ratings >= least
     if not kept.any():
         raise InvalidInputError(
             f"{columns.source}: no row has a rating of at least {least:g}; ratings are {ratings.min():g} to "
-            f"{ratings.max():g}. Take a lower min_rating."
+            f"{ratings.max():g}. Take a lower min_rating (--min-rating)."
         )
     return kept
 

@@ -132,12 +132,12 @@ def find_ids(kind: str, labels: Sequence[str], table: dict[str, int] | None, num
     :returns: shape: ``(len(labels),)``, int64
     :raises InvalidInputError: if a label is not known
     """
-    found = []
-    for label in labels:
-        text = str(label)
-        id_ = table.get(text) if table is not None else int(text) if text.isdecimal() and int(text) < number else None
-        if id_ is None:
-            hint = f"ids are 0 to {number - 1}" if table is None else f"for example {next(iter(table), '')!r} is known"
-            raise InvalidInputError(f"the {kind} {text!r} is not known; {hint}")
-        found.append(id_)
+    texts = [str(label) for label in labels]
+    if table is None:
+        found = [int(text) if text.isdecimal() and int(text) < number else None for text in texts]
+    else:
+        found = list(map(table.get, texts))
+    if None in found:
+        hint = f"ids are 0 to {number - 1}" if table is None else f"for example {next(iter(table), '')!r} is known"
+        raise InvalidInputError(f"the {kind} {texts[found.index(None)]!r} is not known; {hint}")
     return torch.tensor(found, dtype=torch.int64)

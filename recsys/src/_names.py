@@ -58,8 +58,13 @@ def find_columns(source: str, names: Sequence[str], choices: Mapping[str, Column
             elif guesses or kind in ("user", "item"):
                 why = "several could be" if guesses else "none has a usual name for"
                 raise InvalidInputError(
-                    f"{source} has the columns {_listed(names)}; {why} the {kind}. Name it with {kind}=..."
-                    + ("" if kind in ("user", "item") else f", or {kind}=False to read without")
+                    f"{source} has the columns {_listed(names)}; {why} the {kind}. Name it with {kind}=..., on the "
+                    f"command line --{kind}"
+                    + (
+                        ""
+                        if kind in ("user", "item")
+                        else f"; or say {kind}=False to read without, on the command line --{kind} none"
+                    )
                 )
     if choices.get("user") is False or choices.get("item") is False:
         raise InvalidInputError("user and item cannot be False: an interaction has both")
@@ -74,7 +79,9 @@ def _position(source: str, names: Sequence[str], kind: str, choice: str | int) -
     if names.count(text) == 1:
         return names.index(text)
     if names.count(text) > 1:
-        raise InvalidInputError(f"{source} has several columns {text!r}; give the position from 0, like {kind}=0")
+        raise InvalidInputError(
+            f"{source} has several columns {text!r}; give the position from 0, like {kind}=0, on the command line --{kind} 0"
+        )
     if isinstance(choice, int) and not isinstance(choice, bool) and 0 <= choice < len(names):
         return choice
     raise InvalidInputError(f"{source} has no column {choice!r} for the {kind}; it has {_listed(names)}")

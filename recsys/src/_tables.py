@@ -98,7 +98,7 @@ def _inter_layout(path: Path, separator: str, first: Sequence[str], choices: Map
     if untyped:
         raise InvalidInputError(
             f'{path}: the column {untyped[0]!r} has no type like "user_id:token"; if it is no .inter file of RecBole, '
-            'read it with format="table"'
+            'read it with format="table", on the command line --format table'
         )
     names = [name.rpartition(":")[0] for name in first]
     bare = {kind: names[first.index(one)] if one in first else one for kind, one in choices.items()}
@@ -130,35 +130,38 @@ def _table_layout(
         return _Layout(separator, False, names, find_columns(str(path), names, chosen))
     except InvalidInputError as error:
         first = ", ".join(map(repr, rows[0][:8]))
-        raise InvalidInputError(f"{error}. Its first line, {first}, is read as a row; see header=...") from None
+        raise InvalidInputError(
+            f"{error}. Its first line, {first}, is read as a row; if it has names, say header=True, on "
+            "the command line --header"
+        ) from None
 
 
 def _by_place(path: Path, width: int, choices: dict[str, ColumnChoice], form: str) -> dict[str, ColumnChoice]:
     """Take the columns of a table without names in the usual order: user, item, rating, time."""
     if width < 2 or (width > len(_KINDS) and form != "movielens"):
         raise InvalidInputError(
-            f"{path} has {width} columns without names; say which are which by their position from 0, like user=0, "
-            "item=1"
+            f"{path} has {width} columns without names; say which are which by their position from 0, like user=0 "
+            "and item=1, on the command line --user 0 --item 1"
         )
     chosen = {kind: at if choices[kind] is None and at < width else choices[kind] for at, kind in enumerate(_KINDS)}
     return {kind: False if one is None else one for kind, one in chosen.items()}
 
 
 def _has_header(path: Path, rows: list[list[str]], choices: Mapping[str, ColumnChoice]) -> bool:
-    """Guess whether the first row has names: no number in it, and either usual names or numbers below."""
+    """Guess whether the first row has names: usual ones of user and item, or no number in it but numbers below."""
     first = rows[0]
-    if any(isinstance(one, str) for one in choices.values()):
+    kinds = {known_kind(name) for name in first}
+    if {"user", "item"} <= kinds or any(isinstance(one, str) for one in choices.values()):
         return True
     if any(is_number(field) for field in first):
         return False
-    kinds = {known_kind(name) for name in first}
-    if {"user", "item"} <= kinds or any(is_number(field) for row in rows[1:2] for field in row):
+    if any(is_number(field) for row in rows[1:2] for field in row):
         return True
     if len(rows) == 1 and not kinds - {None}:
         return False
     raise InvalidInputError(
         f"{path}: the first line, {', '.join(map(repr, first[:8]))}, could be names or a row; say header=True or "
-        "header=False"
+        "header=False, on the command line --header or --no-header"
     )
 
 

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from kgneg.core.typing import FloatTensor, LongTensor
-from kgneg.core.validation import choose, validate_number, validate_share
+from kgneg.core.validation import choose, validate_flag, validate_number, validate_share
 from kgneg.recsys.collapse import CollapseMonitor, CollapseReport, bias_share
-from kgneg.recsys.encoders import Encoder, build_encoder, gather
+from kgneg.recsys.encoders import Encoder, build_encoder, check_encoder, gather
 from kgneg.recsys.folding import fold_vectors
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.momentum import MomentumPair, momentum_at
@@ -50,9 +50,9 @@ class BUIR(TrainedRecommender):
     :param dim: the length of a vector
     :param layers: layers of the encoder ``"neighbor"``
     :param drop: the largest share of edges that is dropped at each encoding in training, for ``"neighbor"``
-    :param momentum: the momentum of the target, for batches of 1,024 pairs; with a batch size of :math:`b` it is
-        raised to the power :math:`b / 1024`, so that the target follows at the same pace per pair. 0 copies the online
-        encoder, 1 leaves the target as it was at first, which does not learn.
+    :param momentum: the momentum of the target, for batches of up to 1,024 pairs; with a larger batch size :math:`b`
+        it is raised to the power :math:`b / 1024`, so that the target follows at the same pace per pair. 0 copies the
+        online encoder, 1 leaves the target as it was at first, which does not learn.
     :param momentum_schedule: ``"constant"``, or ``"cosine"``, which rises to 1
     :param start: how tables are drawn at first: ``"xavier_uniform"`` or ``"xavier_normal"``
     :param bias: the bias of the predictor at first: ``"zero"``, ``"uniform"`` as PyTorch has it, or ``"normal"``. A
@@ -111,9 +111,10 @@ class BUIR(TrainedRecommender):
             bias=choose("bias", bias, _BIASES),
             decay=validate_number("decay", decay),
             answer=choose("answer", answer, _ANSWERS),
-            predictor=predictor,
-            stop_gradient=stop_gradient,
+            predictor=validate_flag("predictor", predictor),
+            stop_gradient=validate_flag("stop_gradient", stop_gradient),
         )
+        check_encoder(encoder, dim=dim, layers=layers, drop=drop)
         momentum_at(momentum, momentum_schedule, 0, 1)  # refuses unknown schedules
 
     def prepare(self, train: Interactions, generator: torch.Generator) -> None:
@@ -168,7 +169,9 @@ class BUIR(TrainedRecommender):
         if not self.options["stop_gradient"]:
             return
         momentum = momentum_at(self.options["momentum"], self.options["momentum_schedule"], step, total)
-        self.pair.step(momentum ** (self.training_settings.pairs_per_step(len(self.seen)) / _BATCH))
+        pairs = len(self.seen)
+        size = min(self.training_settings.pairs_per_step(pairs), pairs)
+        self.pair.step(momentum ** max(1.0, size / _BATCH))
 
     def before_epoch(self) -> None:
         """Have the outputs of the target computed anew, so that every epoch begins from the parameters alone."""
@@ -192,11 +195,13 @@ class BUIR(TrainedRecommender):
         return self._answering.split(self._answering.outputs())
 
     @torch.no_grad()
-    def health(self, loss: float, validation: float, floor: float, generator: torch.Generator) -> CollapseReport:
+    def health(
+        self, loss: float, validation: float | None, floor: float | None, generator: torch.Generator
+    ) -> CollapseReport:
         """Look whether the embeddings still tell users and items apart, and how much of a prediction is bias.
 
         :param loss: the mean loss of the last epoch
-        :param validation: the metric on the validation pairs
+        :param validation: the metric on the validation pairs, if there are any
         :param floor: that of popularity
         :param generator: the source of randomness of samples, on the CPU
         :returns: the figures and the verdict

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose
-from kgneg.recsys.encoders import ENCODERS, Encoder, build_encoder, gather
+from kgneg.recsys.encoders import ENCODERS, Encoder, build_encoder, check_encoder, gather
 from kgneg.recsys.folding import fold_vectors
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.trained import TrainedRecommender, split_options
@@ -46,6 +46,7 @@ class EncodedRecommender(TrainedRecommender):
         training: dict[str, Any],
     ) -> None:
         super().__init__(training=split_options(type(self), training), **shape, **own)
+        check_encoder(encoder, **{name: value for name, value in shape.items() if name != "start"})
         self.shape = shape
         self.encoder_name = choose("encoder", encoder, ENCODERS)
         self.score = choose("score", score, _SCORES)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
 from kgneg.recsys.graph import BipartiteGraph, CompressedLGConv, propagate, validate_drop
@@ -194,6 +195,22 @@ def build_encoder(
     if choose("encoder", name, ENCODERS) == "id":
         return IdEncoder(train, dim=dim, generator=generator, start=start)
     return NeighborEncoder(train, dim=dim, generator=generator, start=start, layers=layers, drop=drop)
+
+
+def check_encoder(name: str, *, dim: int, layers: int = 3, drop: float = 0.0) -> None:
+    """Refuse options that :func:`build_encoder` could not use, before there are any interactions.
+
+    :param name: ``"id"`` or ``"neighbor"``
+    :param dim: the length of a vector
+    :param layers: the number of layers; only for ``"neighbor"``
+    :param drop: the largest share of dropped edges; only for ``"neighbor"``
+    :raises InvalidInputError: if a value is out of range, or would have no effect
+    """
+    validate_count("dim", dim)
+    validate_count("layers", layers)
+    validate_drop(drop)
+    if choose("encoder", name, ENCODERS) == "id" and drop:
+        raise InvalidInputError(f"drop={drop} would have no effect: the encoder 'id' has no graph; take 'neighbor'")
 
 
 def gather(outputs: FloatTensor, nodes: LongTensor) -> FloatTensor:

@@ -11,6 +11,7 @@ import torch
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import BoolTensor, FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
+from kgneg.recsys._matching import check_tables
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.ranking import MEMORY, Block, rank_items
 from kgneg.recsys.recommender import Recommender
@@ -166,17 +167,7 @@ def _check_pairs(test: Interactions, hidden: Sequence[Interactions]) -> None:
     if not len(test):
         raise InvalidInputError("there is nothing to be found: the test split is empty")
     for what, pairs in (("test", test), *(("hidden", one) for one in hidden[1:])):
-        if (pairs.num_users, pairs.num_items) != (seen.num_users, seen.num_items):
-            raise InvalidInputError(
-                f"the {what} interactions are about {pairs.num_users} users and {pairs.num_items} items, the model "
-                f"about {seen.num_users} and {seen.num_items}; split one table"
-            )
-        for kind in ("user", "item"):
-            ours, theirs = getattr(seen, f"{kind}_labels"), getattr(pairs, f"{kind}_labels")
-            if ours is not None and theirs is not None and ours is not theirs and ours != theirs:
-                raise InvalidInputError(
-                    f"the {kind}s of the {what} interactions have other labels than the model knows"
-                )
+        check_tables(seen, pairs, f"the {what} part")
     for what, pairs in (("training", seen), *(("hidden", one) for one in hidden[1:])):
         both = pairs.contains(test.users, test.items)
         if bool(both.any()):

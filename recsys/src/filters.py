@@ -47,7 +47,13 @@ def filter_interactions(pairs: Interactions, users: int, items: int, *, once: bo
         most = [int(_sums(ids, weights, n).max()) if len(ids) else 0 for ids, n in _sides(pairs)]
         raise InvalidInputError(
             f"nothing is left of {len(pairs):,} pairs: users need at least {users} {count} and items {items}, but the "
-            f"largest numbers before filtering are {most[0]} and {most[1]}; take smaller ones, or once=True"
+            f"largest numbers before filtering are {most[0]} and {most[1]}; take smaller ones"
+            + (
+                ""
+                if once
+                else ", or filter once instead of until all have enough: at_least(users, items), on the "
+                "command line --min-user and --min-item"
+            )
         )
     return _compact(pairs, kept)
 

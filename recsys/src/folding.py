@@ -44,9 +44,8 @@ def fold_vectors(
         vectors = (mean / scale).requires_grad_()
         optimizer = torch.optim.Adam([vectors], lr=_RATE)
         for _ in range(_STEPS):
-            optimizer.zero_grad(set_to_none=True)
             each = loss((vectors * scale)[rows], own)
-            torch.autograd.backward((each / counts[rows]).sum())
+            (vectors.grad,) = torch.autograd.grad((each / counts[rows]).sum(), [vectors])  # and of nothing else
             optimizer.step()
     fitted: FloatTensor = vectors.detach() * scale
     return fitted

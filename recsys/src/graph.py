@@ -68,7 +68,7 @@ class CompressedLGConv(LGConv):  # type: ignore[misc]
         if x.device.type != "cpu":
             return super().forward(x, view.to_sparse())  # type: ignore[no-any-return]
         return functional.embedding_bag(
-            view.col, x, view.crow, mode="sum", per_sample_weights=view.value, include_last_offset=True
+            view.col, x, view.crow, mode="sum", per_sample_weights=view.value.to(x.dtype), include_last_offset=True
         )
 
 
@@ -177,7 +177,7 @@ def propagate(table: FloatTensor, view: GraphView, layers: int, conv: LGConv | N
     :param view: the matrix :math:`\hat A`
     :param layers: the number of layers :math:`K`, at least 0
     :param conv: the convolution of a layer, called with vectors and a view; ``None`` makes one
-    :returns: shape: ``(n, d)``, float32
+    :returns: shape: ``(n, d)``, float32, or float64 if the table is
     :raises InvalidInputError: if the number of layers is negative
 
     >>> pairs = Interactions(torch.tensor([0]), torch.tensor([0]), num_users=1, num_items=1)
@@ -187,4 +187,4 @@ def propagate(table: FloatTensor, view: GraphView, layers: int, conv: LGConv | N
     validate_count("layers", layers, 0)
     conv = CompressedLGConv() if conv is None else conv
     with torch.autocast(table.device.type, enabled=False):  # sums over many neighbours stay in full precision
-        return _Propagation.apply(table.float(), view, layers, conv)  # type: ignore[no-any-return, no-untyped-call]
+        return _Propagation.apply(table if table.dtype == torch.float64 else table.float(), view, layers, conv)  # type: ignore[no-any-return, no-untyped-call]

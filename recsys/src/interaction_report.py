@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["InteractionReport", "summarise"]
 
 _WORDS = {
-    "duplicates": "repetitions of a pair",
-    "below_min_rating": "rows below the minimum rating",
-    "unknown_users": "rows of unknown users",
-    "unknown_items": "rows of unknown items",
-    "zeros": "stored zeros",
-    "filtered": "rows filtered out",
-    "users_filtered": "users filtered out",
-    "items_filtered": "items filtered out",
-    "users_without_items": "users without items",
+    "duplicates": ("repetition of a pair", "repetitions of a pair"),
+    "below_min_rating": ("row below the minimum rating", "rows below the minimum rating"),
+    "unknown_users": ("row of an unknown user", "rows of unknown users"),
+    "unknown_items": ("row of an unknown item", "rows of unknown items"),
+    "zeros": ("stored zero", "stored zeros"),
+    "filtered": ("row of a user or an item with too few", "rows of users or items with too few"),
+    "users_filtered": ("user", "users"),
+    "items_filtered": ("item", "items"),
+    "users_without_items": ("user without items", "users without items"),
 }
 
 
@@ -60,8 +60,13 @@ class InteractionReport:
         return {name: count for name, count in asdict(self).items() if count and name not in ("rows", "kept")}
 
     def __str__(self) -> str:
-        lost = [f"{count:,} {_WORDS[name]}" for name, count in self.dropped.items()]
-        return f"{self.rows:,} rows, {self.kept:,} pairs kept; {', '.join(lost) or 'nothing'} dropped"
+        lost = [_counted(count, *_WORDS[name]) for name, count in self.dropped.items()]
+        kept = f"{_counted(self.rows, 'row', 'rows')}, {_counted(self.kept, 'pair', 'pairs')} kept"
+        return f"{kept}; dropped: {', '.join(lost) or 'nothing'}"
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def summarise(pairs: Interactions) -> str:
@@ -79,7 +84,7 @@ def summarise(pairs: Interactions) -> str:
     density           50.0000 %
     pairs per user    1 to 1, median 1
     pairs per item    0 to 1, median 0
-    report            2 rows, 1 pairs kept; 1 repetitions of a pair dropped
+    report            2 rows, 1 pair kept; dropped: 1 repetition of a pair
     """
     cells = pairs.num_users * pairs.num_items
     lines = {

@@ -308,14 +308,19 @@ class Interactions:
         """Return which pairs are there.
 
         :param users: shape: ``(*)``, ids of users
-        :param items: shape: ``(*)``, ids of items
+        :param items: shape: ``(*)``, ids of items; no pair has an id that is not in the tables
         :returns: shape: ``(*)``
+
+        >>> pairs = Interactions(torch.tensor([1]), torch.tensor([0]), num_users=2, num_items=3)
+        >>> pairs.contains(torch.tensor([1, 0]), torch.tensor([0, 3])).tolist()
+        [True, False]
         """
         wanted = users * self.num_items + items
         if not len(self):
             return torch.zeros(wanted.shape, dtype=torch.bool)
         place = torch.searchsorted(self.codes, wanted).clamp_(max=len(self) - 1)
-        return self.codes[place] == wanted
+        there = (items >= 0) & (items < self.num_items)  # another item would have the number of another user's pair
+        return there & (self.codes[place] == wanted)
 
     def of(self, users: LongTensor) -> tuple[LongTensor, LongTensor]:
         """Return the items of some users.

@@ -29,11 +29,12 @@ class HistoryRecommender(BufferModule, Recommender):
     writes :meth:`solve` and :meth:`score_histories`. Nothing is drawn, and no validation split is needed.
     """
 
-    def fit(self, train: Interactions, valid: Interactions | None = None) -> Self:
+    def fit(self, train: Interactions, valid: Interactions | None = None, *, progress: bool | None = None) -> Self:
         """Solve for what the scores need.
 
         :param train: what is learnt from
         :param valid: not used: there is no training to stop
+        :param progress: not used
         :returns: the recommender itself
         :raises InvalidInputError: if there is nothing to learn from
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from kgneg.recsys.item_knn import ItemKNN
 from kgneg.recsys.lightgcn import LightGCN
 from kgneg.recsys.popularity import Popularity
 from kgneg.recsys.recommender import Recommender
+from kgneg.recsys.trained import TrainedRecommender
 from kgneg.recsys.two_hop import TwoHop
 
 __all__ = ["MODELS", "ModelEntry", "build_recommender"]
@@ -74,7 +76,11 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "bpr": ModelEntry(BPRMF),
     "lightgcn": ModelEntry(LightGCN),
-    "lightgcn-softmax": ModelEntry(LightGCN, {"loss": "softmax"}),
+    "lightgcn-softmax": ModelEntry(
+        LightGCN,
+        {"loss": "softmax"},
+        ranges={"l2": None, "temperature": {"type": float, "low": 0.05, "high": 0.5, "log": True}},
+    ),
     "directau": ModelEntry(DirectAU),
     "ease": ModelEntry(EASE),
     "itemknn": ModelEntry(ItemKNN),
@@ -123,4 +129,9 @@ def build_recommender(name: str, **options: Any) -> Recommender:
             f"{name} means {changed[0]}={entry.options[changed[0]]!r}, which cannot be {options[changed[0]]!r}; take "
             "another name"
         )
+    if not issubclass(entry.kind, TrainedRecommender):
+        known = list(inspect.signature(entry.kind).parameters)
+        unknown = [one for one in options if one not in known]
+        if unknown:
+            raise InvalidInputError(f"{name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
     return entry.kind(**{**implied, **options})

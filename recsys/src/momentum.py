@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -77,6 +78,10 @@ class MomentumPair(nn.Module):
         weight = 1.0 - validate_share("momentum", momentum)
         torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), weight)
         self._pending = weight
+
+    def _apply(self, *arguments: Any, **options: Any) -> Self:
+        self.refresh()  # what is kept would stay behind
+        return super()._apply(*arguments, **options)
 
     def refresh(self) -> None:
         """Forget the outputs that are kept, so that they are computed anew."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor
+from kgneg.recsys._matching import check_tables
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.ranking import MEMORY, rank_items
 from kgneg.recsys.recommendations import Recommendations
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Recommender"]
+
+logger = logging.getLogger(__name__)
 
 
 class Recommender(nn.Module, ABC):
@@ -52,11 +57,12 @@ class Recommender(nn.Module, ABC):
     # What a method writes
 
     @abstractmethod
-    def fit(self, train: Interactions, valid: Interactions | None = None) -> Self:
+    def fit(self, train: Interactions, valid: Interactions | None = None, *, progress: bool | None = None) -> Self:
         """Learn from interactions.
 
         :param train: what is learnt from
         :param valid: what decides when to stop, for methods that need it
+        :param progress: whether to show a progress bar, for methods that take long
         :returns: the recommender itself
         """
 
@@ -122,7 +128,8 @@ class Recommender(nn.Module, ABC):
     ) -> Recommendations:
         """Return the best items for users.
 
-        :param users: ids, or labels; ``None``: all users
+        :param users: ids, which are integers, or labels, which are strings, also where they look like numbers;
+            ``None``: all users
         :param k: how many items
         :param exclude_seen: leave out what the user had in training
         :param hide: more interactions to leave out
@@ -132,7 +139,18 @@ class Recommender(nn.Module, ABC):
         """
         seen = self.seen
         ids = torch.arange(seen.num_users) if users is None else _ids(seen, "user", users)
+        if hide is not None:
+            check_tables(seen, hide, "hide")
         hidden = [*([seen] if exclude_seen else []), *([] if hide is None else [hide])]
+        strangers = ids[seen.user_counts[ids] == 0]
+        if len(strangers):
+            logger.warning(
+                "%d of %d users have no item in training, so there is nothing to go by and their lists mean nothing, "
+                "for example that of %s",
+                len(strangers),
+                len(ids),
+                _name(seen, int(strangers[0])),
+            )
         blocks = rank_items(self.scores, ids, k, num_items=seen.num_items, hide=hidden, memory=memory)
         return Recommendations.collect(blocks, k, seen.user_labels, seen.item_labels)
 
@@ -155,10 +173,7 @@ class Recommender(nn.Module, ABC):
         """
         seen = self.seen
         new = histories if isinstance(histories, Interactions) else _histories(seen, histories)
-        if new.num_items != seen.num_items:
-            raise InvalidInputError(
-                f"histories over {new.num_items} items do not fit a model of {seen.num_items} items"
-            )
+        check_tables(seen, new, "the histories", users=False)
         if bool((new.user_counts == 0).any()):
             who = int((new.user_counts == 0).nonzero()[0])
             raise InvalidInputError(f"the new user {who} has no items: there is nothing to go by; take Popularity")
@@ -220,17 +235,29 @@ class Recommender(nn.Module, ABC):
         self.load_state_dict(dict(tensors))
 
 
+def _name(seen: Interactions, user: int) -> str:
+    return str(user) if seen.user_labels is None else repr(seen.user_labels[user])
+
+
 def _ids(seen: Interactions, kind: str, given: Sequence[int | str] | LongTensor) -> LongTensor:
     """Return ids that are in range."""
     limit = seen.num_users if kind == "user" else seen.num_items
-    if isinstance(given, str):
+    if isinstance(given, str | Integral):
         given = [given]
     if not isinstance(given, torch.Tensor):
         given = list(given)
-        if any(isinstance(one, str) for one in given):
+        if given and all(isinstance(one, str) for one in given):
             find = seen.user_ids if kind == "user" else seen.item_ids
             return find([str(one) for one in given])
-        given = torch.tensor(given, dtype=torch.int64)
+        for one in given:
+            if isinstance(one, bool) or not isinstance(one, Integral):
+                raise InvalidInputError(
+                    f"{kind}s are given by ids, which are integers, or all of them by labels, which are strings; got "
+                    f"{one!r} of type {type(one).__name__}"
+                )
+        given = torch.tensor([int(one) for one in given], dtype=torch.int64)
+    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise InvalidInputError(f"{kind} ids must be integers, got a tensor of {given.dtype}")
     ids = given.detach().cpu().long().reshape(-1)
     wrong = (ids < 0) | (ids >= limit)
     if bool(wrong.any()):

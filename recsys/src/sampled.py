@@ -12,11 +12,12 @@ from torch.nn import functional
 
 from kgneg.core.cache import content_key
 from kgneg.core.corruption import Corruptor
+from kgneg.core.errors import ExhaustedPoolError
 from kgneg.core.handles import ModelAware, attach_scorer
 from kgneg.core.modules import share
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import FloatTensor, LongTensor, Side
-from kgneg.core.validation import choose, validate_count, validate_device, validate_number
+from kgneg.core.validation import choose, validate_count, validate_device, validate_flag, validate_number
 from kgneg.recsys.encoded import EncodedRecommender
 from kgneg.recsys.encoders import gather
 from kgneg.recsys.interactions import Interactions
@@ -69,7 +70,7 @@ class SampledRecommender(EncodedRecommender):
             "loss": choose("loss", loss, _LOSSES),
             "num_negatives": validate_count("num_negatives", num_negatives),
             "temperature": validate_number("temperature", temperature, above=True),
-            "log_q": bool(log_q),
+            "log_q": validate_flag("log_q", log_q),
             "l2": validate_number("l2", l2),
         }
         super().__init__(
@@ -124,6 +125,13 @@ class SampledRecommender(EncodedRecommender):
         :param generator: the source of the initial values
         """
         super().prepare(train, generator)
+        full = (train.user_counts >= train.num_items).nonzero().flatten().tolist()
+        if full:
+            label = full[0] if train.user_labels is None else train.user_labels[full[0]]
+            raise ExhaustedPoolError(
+                f"{len(full)} users have all {train.num_items} items, for example {label!r}, so there is no negative "
+                "for them: leave them out of the data, or take a model without negatives"
+            )
         if self.negatives is None:
             return
         self.negatives.to(validate_device(self.training_settings.device))
@@ -141,7 +149,7 @@ class SampledRecommender(EncodedRecommender):
         if self.negatives is None:
             return None
         state = {name: content_key(tensor) for name, tensor in self.negatives.state_dict().items()}
-        return [type(self.negatives).__name__, state]
+        return [state, [_describe(part) for part in self.negatives.modules()]]
 
     def loss(self, users: LongTensor, items: LongTensor, generator: torch.Generator) -> FloatTensor:
         """Return the loss of each pair.
@@ -206,3 +214,18 @@ class SampledRecommender(EncodedRecommender):
         positive = (users * functional.normalize(items, dim=-1)).sum(-1)
         scores = users @ functional.normalize(others, dim=-1).T
         return torch.logsumexp(torch.cat([positive[:, None], scores], dim=-1), dim=-1) - positive
+
+
+def _describe(part: object) -> list[Any]:
+    """Return the class of a part of a corruptor, and its options that are plain values."""
+    found: list[Any] = [type(part).__name__]
+    for name, value in sorted(vars(part).items()):
+        if name.startswith("_") or name == "training":
+            continue
+        if isinstance(value, str | int | float | None):
+            found.append([name, value])
+        elif isinstance(value, tuple | list) and all(isinstance(one, str | int | float) for one in value):
+            found.append([name, list(value)])
+        elif type(value).__module__.startswith("kgneg.samplers.") and type(value).__name__ != "Tally":
+            found.append([name, _describe(value)])  # such as the limits of a method that looks at the model
+    return found

@@ -7,12 +7,33 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.validation import choose, validate_count, validate_number
+from kgneg.core.validation import choose, validate_count, validate_flag, validate_number
 
-__all__ = ["TrainSettings"]
+__all__ = ["TrainSettings", "split_metric"]
 
 _LEAST, _STEPS = 512, 16
 _PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def split_metric(metric: str) -> tuple[str, int]:
+    """Return the name and the length of the list of a metric.
+
+    :param metric: such as ``"recall@20"``
+    :returns: such as ``("recall", 20)``
+    :raises InvalidInputError: if it is written differently, or the name is not known
+
+    >>> split_metric("ndcg@10")
+    ('ndcg', 10)
+    """
+    from kgneg.recsys.evaluation import METRICS
+
+    name, _, k = str(metric).partition("@")
+    if name not in METRICS or not k.isdecimal() or int(k) < 1:
+        raise InvalidInputError(
+            f"a metric is written like recall@20, with one of {', '.join(METRICS)} before the @ and the length of the "
+            f"list after it; got {metric!r}"
+        )
+    return name, int(k)
 
 
 @dataclass(frozen=True)
@@ -55,6 +76,8 @@ class TrainSettings:
             validate_count(name, getattr(self, name))
         if self.batch_size is not None:
             validate_count("batch_size", self.batch_size)
+        validate_flag("patience_resets", self.patience_resets)
+        split_metric(self.metric)
         for name in ("patience", "seed"):
             validate_count(name, getattr(self, name), 0)
         validate_number("lr", self.lr, above=True)

@@ -33,7 +33,7 @@ class UserComparison:
     :param difference: first minus second
     :param low: the lower end of the 95 % interval of the difference, by the bootstrap over users
     :param high: the upper end
-    :param p_t: the two-sided p-value of the paired t-test
+    :param p_t: the two-sided p-value of the paired t-test; ``None`` if all differences are equal and not zero
     :param p_sign_flip: the two-sided p-value of the sign-flip test, which assumes only that under equality the sign of
         each difference is a matter of chance
     :param wins: for how many users the first is better
@@ -49,7 +49,7 @@ class UserComparison:
     difference: float
     low: float
     high: float
-    p_t: float
+    p_t: float | None
     p_sign_flip: float
     wins: int
     ties: int
@@ -71,9 +71,10 @@ class RunComparison:
     :param first_std: the standard deviation of the first over runs; ``None`` for one run
     :param second_std: that of the second
     :param difference: first minus second
-    :param low: the lower end of the 95 % interval of the difference, by the t-distribution; ``None`` for one run
+    :param low: the lower end of the 95 % interval of the difference, by the t-distribution; ``None`` for one run, and
+        if all differences are equal: nothing is known of chance then, as between two models that draw nothing
     :param high: the upper end
-    :param p_t: the two-sided p-value of the paired t-test over runs; ``None`` for one run
+    :param p_t: the two-sided p-value of the paired t-test over runs; ``None`` likewise
     """
 
     metric: str
@@ -165,10 +166,11 @@ def compare_runs(
         )
     left, right = (np.array([_figure(one, metric) for one in runs]) for runs in (first, second))
     difference, number = left - right, len(left)
-    low = high = None
-    if number > 1:
+    low = high = p_t = None
+    if number > 1 and not _constant(difference):
         from scipy.stats import t
 
+        p_t = _t_test(difference)
         reach = float(t.ppf((1 + _LEVEL) / 2, number - 1) * difference.std(ddof=1) / number**0.5)
         low, high = float(difference.mean()) - reach, float(difference.mean()) + reach
     return RunComparison(
@@ -181,7 +183,7 @@ def compare_runs(
         float(difference.mean()),
         low,
         high,
-        _t_test(difference) if number > 1 else None,
+        p_t,
     )
 
 
@@ -239,10 +241,15 @@ def _sign_flip(difference: FloatTensor, draws: int, generator: torch.Generator) 
     return (extreme + 1) / (draws + 1)
 
 
-def _t_test(difference: np.ndarray) -> float:
-    """Return the two-sided p-value; differences that do not vary have no error."""
-    if np.ptp(difference) <= 1e-12 * np.abs(difference).max(initial=0.0):
-        return 0.0 if difference.any() else 1.0
+def _constant(difference: np.ndarray) -> bool:
+    """Return whether all differences are equal, but for rounding."""
+    return bool(np.ptp(difference) <= 1e-12 * np.abs(difference).max(initial=0.0))
+
+
+def _t_test(difference: np.ndarray) -> float | None:
+    """Return the two-sided p-value; differences that do not vary have no error to compare them with."""
+    if _constant(difference):
+        return None if difference.any() else 1.0
     from scipy.stats import ttest_1samp
 
     return float(ttest_1samp(difference, 0.0).pvalue)

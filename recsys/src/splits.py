@@ -27,11 +27,11 @@ import torch
 
 from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.typing import LongTensor
+from kgneg.core.typing import BoolTensor, LongTensor
 from kgneg.core.validation import choose
 from kgneg.recsys.interactions import Interactions
 
-__all__ = ["KINDS", "InteractionSplit", "split_interactions"]
+__all__ = ["KINDS", "InteractionSplit", "hold_out", "split_interactions"]
 
 KINDS = ("random", "beta", "leave-one-out", "temporal")
 
@@ -143,13 +143,51 @@ def split_interactions(
     return InteractionSplit(train, held, final, counts, kind, {**drawn, **options})
 
 
-def _options(kind: str, given: Mapping[str, float | None]) -> dict[str, float]:
+def hold_out(
+    pairs: Interactions, kind: str, *, seed: int = 0, beta: float | None = None, valid: float | None = None
+) -> tuple[BoolTensor, dict[str, Any]]:
+    """Choose validation pairs where the test pairs come from elsewhere, so that all others are for training.
+
+    They are the last ones where time decides: for ``"leave-one-out"`` the last pair of each user with at least two, for
+    ``"temporal"`` the last share of all pairs. Nothing later is left for training.
+
+    :param pairs: all interactions but those for the test
+    :param kind: random, beta, leave-one-out or temporal
+    :param seed: the seed of what is drawn
+    :param beta: as for :func:`split_interactions`; half of what is not for training is held out, the rest is not
+    :param valid: the share of validation pairs
+    :returns: shape: ``(m,)``, which pairs are for validation; and the options of the split, with their defaults
+    :raises InvalidInputError: if an option does not belong to the kind or is out of range, or times are missing
+
+    >>> users, items = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 0, 1, 2])
+    >>> timed = Interactions(users, items, num_users=2, num_items=3, times=torch.tensor([5, 2, 1, 9, 4]))
+    >>> hold_out(timed, "leave-one-out")[0].tolist()
+    [True, False, False, True, False]
+    """
+    choose("kind", kind, KINDS)
+    options = _options(kind, {"beta": beta, "valid": valid}, parts=("valid",))
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "temporal":
+        return _last(pairs, options["valid"]), dict(options)
+    if kind == "leave-one-out":
+        held = (_places(pairs, _latest_first(pairs, generator)) == 0) & (pairs.user_counts[pairs.users] >= 2)
+    elif kind == "random":
+        held = torch.zeros(len(pairs), dtype=torch.bool)
+        held[torch.randperm(len(pairs), generator=generator)[: round(options["valid"] * len(pairs))]] = True
+    else:
+        held = _beta(pairs, options, generator) == _VALID
+    return held, {"seed": seed, **options}
+
+
+def _options(
+    kind: str, given: Mapping[str, float | None], *, parts: tuple[str, ...] = ("valid", "test")
+) -> dict[str, float]:
     """Return the options of a kind with their defaults."""
     defaults: dict[str, float] = {}
     if kind == "beta":
         defaults = {"beta": 0.5}
     elif kind in ("random", "temporal"):
-        defaults = {"valid": 0.1, "test": 0.1}
+        defaults = dict.fromkeys(parts, 0.1)
     chosen: dict[str, float] = {}
     for name, value in given.items():
         if value is not None and name not in defaults:
@@ -160,7 +198,7 @@ def _options(kind: str, given: Mapping[str, float | None]) -> dict[str, float]:
                 raise InvalidInputError(f"{name} must be above 0 and below 1, got {share!r}")
             chosen[name] = float(share)
     if sum(chosen.values()) >= 1:
-        raise InvalidInputError(f"valid and test must leave something for training, got {chosen}")
+        raise InvalidInputError(f"{' and '.join(chosen)} must leave something for training, got {chosen}")
     return chosen
 
 
@@ -189,10 +227,7 @@ def _beta(pairs: Interactions, options: Mapping[str, float], generator: torch.Ge
 
 
 def _leave_one_out(pairs: Interactions, options: Mapping[str, float], generator: torch.Generator) -> LongTensor:
-    order = torch.randperm(len(pairs), generator=generator)
-    if pairs.times is not None:
-        order = order[pairs.times[order].argsort(stable=True, descending=True)]
-    place = _places(pairs, order)
+    place = _places(pairs, _latest_first(pairs, generator))
     enough = pairs.user_counts[pairs.users] >= 3
     part = torch.full((len(pairs),), _TRAIN)
     part[enough & (place == 0)] = _TEST
@@ -200,18 +235,39 @@ def _leave_one_out(pairs: Interactions, options: Mapping[str, float], generator:
     return part
 
 
-def _temporal(pairs: Interactions, options: Mapping[str, float], generator: torch.Generator) -> LongTensor:
+def _latest_first(pairs: Interactions, generator: torch.Generator) -> LongTensor:
+    """Return the places of all pairs by time, the latest first; equal times, or all without times, at random."""
+    order = torch.randperm(len(pairs), generator=generator)
+    return order if pairs.times is None else order[pairs.times[order].argsort(stable=True, descending=True)]
+
+
+def _times(pairs: Interactions) -> torch.Tensor:
     if pairs.times is None:
-        raise InvalidInputError("the temporal split needs times; read them with time=..., or take another kind")
+        raise InvalidInputError(
+            "the temporal split needs times; read them with time=... (on the command line --time), or take another kind"
+        )
+    return pairs.times
+
+
+def _last(pairs: Interactions, share: float) -> BoolTensor:
+    """Return the last pairs, those of equal time together."""
+    times, number = _times(pairs), round(share * len(pairs))
+    if not number:
+        return torch.zeros(len(pairs), dtype=torch.bool)
+    return times >= times.sort().values[len(pairs) - number]
+
+
+def _temporal(pairs: Interactions, options: Mapping[str, float], generator: torch.Generator) -> LongTensor:
+    times = _times(pairs)
     if not len(pairs):
         return torch.empty(0, dtype=torch.int64)
-    ordered = pairs.times.sort().values
+    ordered = times.sort().values
     num_valid, num_test = round(options["valid"] * len(pairs)), round(options["test"] * len(pairs))
     first_test = ordered[min(len(pairs) - num_test, len(pairs) - 1)]
     first_valid = ordered[min(len(pairs) - num_test - num_valid, len(pairs) - 1)]
     part = torch.full((len(pairs),), _TRAIN)
-    part[pairs.times >= first_valid] = _VALID
-    part[pairs.times >= first_test] = _TEST
+    part[times >= first_valid] = _VALID
+    part[times >= first_test] = _TEST
     return part
 
 

@@ -43,6 +43,7 @@ class TrainedRecommender(Recommender):
         #: what happened in training
         self.history: History | None = None
         self._vectors: tuple[FloatTensor, FloatTensor] | None = None
+        self._directions: FloatTensor | None = None
 
     # What a model writes
 
@@ -95,17 +96,19 @@ class TrainedRecommender(Recommender):
         """
         return self.vectors()
 
-    def health(self, loss: float, validation: float, floor: float, generator: torch.Generator) -> CollapseReport:
+    def health(
+        self, loss: float, validation: float | None, floor: float | None, generator: torch.Generator
+    ) -> CollapseReport:
         """Look whether the embeddings still tell users and items apart.
 
-        :param loss: the mean loss of the last epoch
-        :param validation: the metric on the validation pairs
+        :param loss: the mean loss of the last epoch; only looked at where it has a scale that says something
+        :param validation: the metric on the validation pairs, if there are any
         :param floor: that of popularity
         :param generator: the source of randomness of samples, on the CPU
         :returns: the figures and the verdict
         """
         users, items = self.embeddings()
-        return CollapseMonitor().check(users, items, loss=loss, validation=validation, floor=floor, generator=generator)
+        return CollapseMonitor().check(users, items, generator=generator)
 
     # What all have
 
@@ -142,13 +145,26 @@ class TrainedRecommender(Recommender):
 
         self.training_settings = self.training_settings.changed(training)
         trainer = Trainer(self, train, valid, hide=hide, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch)
-        self.history = trainer.run()
-        self.forget()
+        trainer.run()
         return self
+
+    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """Take over a state, and forget what was kept of the one before.
+
+        :param arguments: as :meth:`torch.nn.Module.load_state_dict` takes them
+        :param options: as :meth:`torch.nn.Module.load_state_dict` takes them
+        :returns: what did not fit
+        """
+        self.forget()
+        return super().load_state_dict(*arguments, **options)
+
+    def _apply(self, *arguments: Any, **options: Any) -> Self:
+        self.forget()  # parameters move, or change their type
+        return super()._apply(*arguments, **options)
 
     def forget(self) -> None:
         """Forget vectors that were kept to answer questions; to be called when parameters have changed."""
-        self._vectors = None
+        self._vectors = self._directions = None
 
     def kept_vectors(self) -> tuple[FloatTensor, FloatTensor]:
         """Return :meth:`vectors`, computed once."""
@@ -205,7 +221,9 @@ class TrainedRecommender(Recommender):
         :param items: shape: ``(b,)``, ids of items
         :returns: shape: ``(b, num_items)``
         """
-        vectors = torch.nn.functional.normalize(self.embeddings()[1], dim=-1)
+        if self._directions is None:
+            self._directions = torch.nn.functional.normalize(self.embeddings()[1], dim=-1)
+        vectors = self._directions
         return inner_products(vectors[items.to(vectors.device)], vectors)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -18,11 +18,13 @@ from kgneg.core.errors import DivergedError, InvalidInputError
 from kgneg.core.exchange import exchange_gradients
 from kgneg.core.seeding import mix_seeds
 from kgneg.core.validation import validate_device
+from kgneg.recsys._matching import check_tables
 from kgneg.recsys.checkpoint import read_checkpoint, write_checkpoint
 from kgneg.recsys.history import History
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.popularity import Popularity
 from kgneg.recsys.recommender import Recommender
+from kgneg.recsys.settings import split_metric
 
 if TYPE_CHECKING:
     from kgneg.recsys.trained import TrainedRecommender
@@ -65,6 +67,12 @@ class Trainer:
         on_epoch: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> None:
         _check_pairs(train, valid)
+        _, k = split_metric(model.training_settings.metric)
+        if valid is not None and k > train.num_items:
+            raise InvalidInputError(
+                f"the metric {model.training_settings.metric} needs lists of {k} items, but there are only "
+                f"{train.num_items}: take a shorter one, such as recall@{max(1, train.num_items // 4)}"
+            )
         self.model, self.train, self.valid, self.progress = model, train, valid, progress
         self.hide = () if hide is None else (hide,)
         self.on_epoch = on_epoch
@@ -94,23 +102,32 @@ class Trainer:
         history = History(metric=settings.metric if self.valid is not None else "")
         if self.checkpoint is not None and self.checkpoint.exists():
             history, self.best = read_checkpoint(self.checkpoint, self._key, model, optimizer, scaler)
+            if len(history.epochs) > settings.epochs:
+                raise InvalidInputError(
+                    f"{self.checkpoint} has {len(history.epochs)} epochs already, more than epochs={settings.epochs}: "
+                    "give at least as many, or remove it to train from the beginning"
+                )
+        model.history = history
         bar = tqdm(
             total=settings.epochs,
             initial=len(history.epochs),
             unit="epoch",
             disable=None if self.progress is None else not self.progress,
         )
-        with bar:
-            while not history.stopped:
-                if len(history.epochs) >= settings.epochs:
-                    history.stopped = "epochs"
-                    break
-                self._epoch(history, optimizer, scaler, parameters)
-                if self.on_epoch is not None:
-                    self.on_epoch(history.epochs[-1])
-                bar.update()
-                bar.set_postfix(_in_short(history), refresh=False)
-        return self._finish(history)
+        try:
+            with bar:
+                while not history.stopped:
+                    if len(history.epochs) >= settings.epochs:
+                        history.stopped = "epochs"
+                        break
+                    self._epoch(history, optimizer, scaler, parameters)
+                    if self.on_epoch is not None:
+                        self.on_epoch(history.epochs[-1])
+                    bar.update()
+                    bar.set_postfix(_in_short(history), refresh=False)
+        finally:  # whatever ended it, the model is the best so far, ready to answer
+            self._finish(history)
+        return history
 
     # One epoch
 
@@ -129,8 +146,7 @@ class Trainer:
             self._diverged(history, entry)
         history.epochs.append(entry)
         self.model.forget()
-        due = (number + 1) % self.settings.evaluate_every == 0 or number + 1 == self.settings.epochs
-        if self.valid is not None and due:
+        if (number + 1) % self.settings.evaluate_every == 0 or number + 1 == self.settings.epochs:
             self._look(history, entry)
         if self.best is None:
             self.good = _copy(self.model)
@@ -181,19 +197,22 @@ class Trainer:
     # Validation
 
     def _look(self, history: History, entry: dict[str, Any]) -> None:
-        """Evaluate, keep the best, and see whether to stop."""
+        """Evaluate, keep the best, and see whether to stop; without validation pairs only see to collapses."""
         self.model.eval()
-        entry["value"] = self._value()
-        if self.floor is None:
-            self.floor = self._value(Popularity().fit(self.train))
+        if self.valid is not None:
+            entry["value"] = self._value()
+            if self.floor is None:
+                self.floor = self._value(Popularity().fit(self.train))
         draws = self._generator(_HEALTH, entry["epoch"], "cpu")
-        found = self.model.health(entry["loss"], entry["value"], self.floor, draws)
+        found = self.model.health(entry["loss"], entry.get("value"), self.floor, draws)
         entry["health"] = found.to_dict()
         if found.collapsed and not self.warned:
             self.warned = True
             logger.warning("the embeddings have collapsed in epoch %d: %s", entry["epoch"], "; ".join(found.why))
         self.model.train()
         self.model.forget()
+        if self.valid is None:
+            return
         if history.best_value is None or entry["value"] > history.best_value:
             history.best_value, history.best_epoch = entry["value"], entry["epoch"]
             self.best, self.good = _copy(self.model), None
@@ -215,24 +234,26 @@ class Trainer:
             valid = valid.select(mine)
         value, number = 0.0, 0
         if len(valid):
-            name, _, k = self.settings.metric.partition("@")
+            name, k = split_metric(self.settings.metric)
             found = evaluate(
-                model or self.model, valid, hide=self.hide, ks=(int(k),), metrics=(name,), by_user=False, beyond=False
+                model or self.model, valid, hide=self.hide, ks=(k,), metrics=(name,), by_user=False, beyond=False
             )
             value, number = found.metrics[self.settings.metric], len(found.users)
         return mean_over_ranks(value * number) / max(mean_over_ranks(float(number)), 1e-9)
 
     # The end
 
-    def _finish(self, history: History) -> History:
-        if self.best is not None:
+    def _finish(self, history: History) -> None:
+        """Leave the model as the best epoch, ready to answer."""
+        if history.stopped == "diverged":
+            pass  # that has been done
+        elif self.best is not None:
             self.model.load_state_dict(self.best)
         elif history.epochs:
             history.best_epoch = history.epochs[-1]["epoch"]
         self.model.before_epoch()
         self.model.forget()
         self.model.eval()
-        return history
 
     def _diverged(self, history: History, entry: dict[str, Any]) -> None:
         """Go back to the last good state and stop."""
@@ -244,7 +265,6 @@ class Trainer:
         else:
             self.model.load_state_dict(good)
         history.stopped = "diverged"
-        self.model.history = self._finish_diverged(history)
         raise DivergedError(
             f"the loss of epoch {entry['epoch']} is {entry['loss']}, or a parameter is no number any more: training "
             f"stopped, and the model is that of epoch {epoch}. Take a smaller lr than {self.settings.lr:g}"
@@ -252,16 +272,11 @@ class Trainer:
             + (f"; {self.checkpoint} holds the last good epoch." if self.checkpoint is not None else ".")
         )
 
-    def _finish_diverged(self, history: History) -> History:
-        self.model.before_epoch()
-        self.model.forget()
-        self.model.eval()
-        return history
-
     @cached_property
     def _key(self) -> str:
         """Return what is trained on what."""
-        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}
+        free = _FREE if self.model.options.get("momentum_schedule") != "cosine" else ("device",)  # that one plans ahead
+        settings = {name: value for name, value in self.settings.to_dict().items() if name not in free}
         valid = "" if self.valid is None else self.valid.fingerprint()
         hidden = [one.fingerprint() for one in self.hide]
         model = [type(self.model).__name__, self.model.options, self.model.identity()]
@@ -273,13 +288,14 @@ def _check_pairs(train: Interactions, valid: Interactions | None) -> None:
         raise InvalidInputError("there are no training pairs: check the file, its filters and the shares of the split")
     if valid is None:
         return
-    if (valid.num_users, valid.num_items) != (train.num_users, train.num_items):
-        raise InvalidInputError(
-            f"validation has tables of {valid.num_users} users and {valid.num_items} items, training of "
-            f"{train.num_users} and {train.num_items}: split one table, or read the second file with like=train"
-        )
+    check_tables(train, valid, "validation")
     if not len(valid):
         raise InvalidInputError("there are no validation pairs: give valid=None to train without, or a larger share")
+    both = int(train.contains(valid.users, valid.items).sum())
+    if both:
+        raise InvalidInputError(
+            f"{both} validation pairs are also training pairs, which are left out of the lists: take them out of one"
+        )
 
 
 def _copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:

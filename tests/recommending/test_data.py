@@ -64,7 +64,7 @@ def test_own_test_file(likes: Path, tmp_path: Path) -> None:
     test.write_text("\n".join([lines[0], *held, "nobody,item_00,3"]) + "\n", encoding="utf-8")
     data = load_interactions(DataSettings(str(train), test=str(test)))
     assert pairs_of(data.split.test) == {tuple(line.split(",")[:2]) for line in held}
-    assert "1 rows of unknown users" in data.said["test"]
+    assert "1 row of an unknown user" in data.said["test"]
     kept = pairs_of(data.split.train) | pairs_of(data.split.valid)
     assert kept == {tuple(line.split(",")[:2]) for line in rest[1:]}
     valid.write_text("\n".join([lines[0], *held[:3]]) + "\n", encoding="utf-8")

@@ -20,7 +20,7 @@ def split() -> InteractionSplit:
 
 
 def fit(split: InteractionSplit, **options: Any) -> BUIR:
-    given = {"dim": 16, "epochs": 60, "lr": 2e-2, "batch_size": 256, "device": "cpu", **options}
+    given = {"dim": 16, "epochs": 200, "lr": 2e-2, "batch_size": 256, "device": "cpu", **options}
     return BUIR(**given).fit(split.train, split.valid, progress=False)
 
 
@@ -96,12 +96,45 @@ def test_one_inner_product_of_exported_vectors_is_the_two_sided_score(answer: st
 
 
 def test_momentum_is_scaled_by_the_batch() -> None:
-    model, _ = prepared(encoder="id", momentum=0.9, batch_size=2048)
+    many = synthetic_interactions(users=700, items=100)
+    assert len(many) > 2048
+    for size, power in ((2048, 2.0), (512, 1.0)):  # smaller batches do not slow the target down
+        model = BUIR(encoder="id", dim=8, momentum=0.9, batch_size=size, device="cpu")
+        model.prepare(many, torch.Generator().manual_seed(0))
+        start = model.pair.target.table.clone()
+        with torch.no_grad():
+            model.pair.online.table.zero_()
+        model.after_step(0, 10)
+        torch.testing.assert_close(model.pair.target.table.detach(), start * 0.9**power)
+
+
+def test_a_batch_larger_than_the_data_counts_as_the_data() -> None:
+    model, _ = prepared(encoder="id", momentum=0.9, batch_size=8192)
     start = model.pair.target.table.clone()
     with torch.no_grad():
         model.pair.online.table.zero_()
     model.after_step(0, 10)
-    torch.testing.assert_close(model.pair.target.table.detach(), start * 0.9**2)
+    torch.testing.assert_close(model.pair.target.table.detach(), start * 0.9)
+
+
+def test_answers_follow_the_parameters() -> None:
+    model, _ = prepared()
+    other, _ = prepared()
+    with torch.no_grad():
+        other.pair.target.table.mul_(-2).add_(0.1)
+    users = torch.arange(5)
+    before = model.scores(users)
+    model.load_state_dict(other.state_dict())
+    assert not torch.allclose(model.scores(users), before)
+    torch.testing.assert_close(model.scores(users), other.scores(users))
+    torch.testing.assert_close(model.double().scores(users), other.scores(users).double(), atol=1e-5, rtol=1e-4)
+
+
+def test_folding_in_leaves_no_gradient() -> None:
+    model, pairs = prepared(encoder="id")
+    model.fold_in([[1, 2]], 3)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert len(pairs)
 
 
 def test_decay_is_per_node() -> None:
@@ -180,6 +213,9 @@ def test_bias_of_the_paper_points_all_predictions_one_way() -> None:
         ({"bias": "ones"}, "bias must be one of zero, normal, uniform; got 'ones'"),
         ({"answer": "both"}, "answer must be one of target, online"),
         ({"decay": -1.0}, "decay must be at least 0"),
+        ({"predictor": "False"}, "predictor must be true or false, got 'False'"),
+        ({"encoder": "id", "drop": 0.2}, "drop=0.2 would have no effect"),
+        ({"encoder": "gat"}, "encoder must be one of id, neighbor"),
         ({"nonsense": 1}, "BUIR has no option 'nonsense'; it has encoder, dim"),
         ({"lr": 0.0}, "lr must be above 0"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from kgneg.recsys import MODELS, BUIR, InteractionSplit, LightGCN, build_recommender, corruptor_options, evaluate
+from kgneg.recsys import BUIR, MODELS, InteractionSplit, LightGCN, build_recommender, corruptor_options, evaluate
 from kgneg.recsys.synthetic import synthetic_interactions
 from kgneg.samplers import DynamicCorruptor
 

@@ -160,7 +160,7 @@ def test_summary() -> None:
         "density": "50.0000 %",
         "ratings": "2 to 4, mean 3",
         "times": "20 to 30",
-        "report": "3 rows, 2 pairs kept; 1 repetitions of a pair dropped",
+        "report": "3 rows, 2 pairs kept; dropped: 1 repetition of a pair",
     }
     empty = torch.empty(0, dtype=torch.int64)
     assert "pairs per user    none" in Interactions(empty, empty, num_users=0, num_items=0).summary()

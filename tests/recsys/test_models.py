@@ -102,6 +102,34 @@ class TestEveryModel:
         with pytest.raises(InvalidInputError, match="the item 'thing' is not known"):
             model.similar_items(["thing"], 2)
 
+    def test_what_is_neither_an_id_nor_a_label_is_refused(self, name: str) -> None:
+        model = fitted(name)
+        for wrong in ([1.9], [True], [None], ["user 1", 3]):
+            with pytest.raises(InvalidInputError, match="users are given by ids, which are integers"):
+                model.recommend(wrong, 2)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match=r"must be integers, got a tensor of torch\.float32"):
+            model.recommend(torch.tensor([1.9]), 2)
+        assert model.recommend(3, 2).users.tolist() == [3]  # type: ignore[arg-type]
+        assert model.recommend("user 3", 2).users.tolist() == [3]
+
+    def test_interactions_with_other_labels_are_refused(self, name: str) -> None:
+        model = fitted(name)
+        pairs = labelled()
+        other = Interactions(
+            pairs.users,
+            pairs.items,
+            num_users=25,
+            num_items=16,
+            user_labels=pairs.user_labels,
+            item_labels=[f"thing {n}" for n in range(16)],
+        )
+        with pytest.raises(InvalidInputError, match="the items of the histories have other labels"):
+            model.fold_in(other, 2)
+        with pytest.raises(InvalidInputError, match="the items of hide have other labels"):
+            model.recommend([0], 2, hide=other)
+        with pytest.raises(InvalidInputError, match="hide has a table of 3 users, training one of 25"):
+            model.recommend([0], 2, hide=synthetic_interactions(users=3, items=16))
+
     def test_ranges_are_of_options_that_exist(self, name: str) -> None:
         entry = MODELS[name]
 
@@ -158,12 +186,26 @@ def test_the_default_repairs_the_preset() -> None:
         ("buirnb", {}, "unknown model 'buirnb', expected one of buir-nb, .* did you mean 'buir-nb'"),
         ("ease:paper", {}, "ease has no preset 'paper', only default"),
         ("buir-nb", {"encoder": "id"}, "buir-nb means encoder='neighbor', which cannot be 'id'"),
+        ("ease", {"epochs": 1}, "ease has no option 'epochs'; it has l2, max_items"),
         ("lightgcn", {"momentum": 0.9}, "LightGCN has no option 'momentum'"),
     ],
 )
 def test_unknown_names_and_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         build_recommender(name, **options)
+
+
+def test_a_user_without_items_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    pairs = Interactions(torch.tensor([0, 2]), torch.tensor([0, 1]), num_users=3, num_items=4)
+    build_recommender("two-hop").fit(pairs).recommend(None, 2)
+    assert "1 of 3 users have no item in training" in caplog.text
+    assert "for example that of 1" in caplog.text
+
+
+def test_the_softmax_is_searched_by_its_temperature() -> None:
+    ranges = MODELS["lightgcn-softmax"].hpo_default()
+    assert "temperature" in ranges
+    assert "l2" not in ranges
 
 
 def test_options_win_over_a_preset() -> None:

@@ -126,7 +126,7 @@ def test_counts(tmp_path: Path) -> None:
     assert rows_of(pairs) == USUAL
     report = pairs.report
     assert (report.rows, report.kept, report.duplicates, report.below_min_rating) == (6, 3, 1, 2)
-    assert str(report) == "6 rows, 3 pairs kept; 1 repetitions of a pair, 2 rows below the minimum rating dropped"
+    assert str(report) == "6 rows, 3 pairs kept; dropped: 1 repetition of a pair, 2 rows below the minimum rating"
 
 
 def test_like(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_adjacency_like_loops(lists: list[list[int]], counted: bool) -> None:
             "'name', 'movieId'; none has a usual name for the user. Name it with user=",
         ),
         ("a.csv", "user,uid,item\nann,1,7\n", {}, "several could be the user"),
-        ("a.csv", "user,item,score,stars\nann,1,7,7\n", {}, "several could be the rating.*or rating=False"),
+        ("a.csv", "user,item,score,stars\nann,1,7,7\n", {}, "several could be the rating.*--rating; or say rating=False to read without, on the command line --rating none"),
         ("a.csv", "user,user,item\nann,1,7\n", {"user": "user"}, "has several columns 'user'; give the position"),
         (
             "a.csv",
@@ -233,7 +233,7 @@ def test_adjacency_like_loops(lists: list[list[int]], counted: bool) -> None:
         ("a.txt", "ann tea\nbob milk\n", {}, "'ann', 'tea', could be names or a row; say header=True or header=False"),
         ("a.txt", "a b c d e 1\n", {}, "6 columns without names; say which are which"),
         ("a.txt", "a b 3\n", {"user": 0}, "has the columns '0', '1', '2'; none has a usual name for the item"),
-        ("a.txt", "1 5\n", {}, "fit table and counted; the first line is '1 5'. Say which it is: format= one of"),
+        ("a.txt", "1 5\n", {}, "fit table and counted; the first line is '1 5'. Say which it is: format=... \\(--format\\) with one of"),
         ("a.txt", "0 1 2\n1 1 5\n", {}, "fit table and adjacency"),
         ("a.txt", "2 1 2\n1 5\n", {}, "fit adjacency and counted"),
         ("a.txt", "7 1 2\n7 1\n", {}, "its first lines of integers fit none"),

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
+from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import ExhaustedPoolError, InvalidInputError
 from kgneg.core.sides import SidePolicy
 from kgneg.recsys import BPRMF, DirectAU, Interactions, InteractionSplit, LightGCN, corruptor_options, evaluate
@@ -180,11 +182,30 @@ def test_a_corruptor_that_does_not_fit_is_refused(split: InteractionSplit) -> No
         BPRMF(**SMALL).fit(split.train, negatives=both, progress=False)
 
 
+def test_a_checkpoint_of_another_corruptor_is_refused(split: InteractionSplit, tmp_path: Path) -> None:
+    options = corruptor_options(split.train)
+
+    def train(corruptor: Corruptor, epochs: int) -> None:
+        model = LightGCN(**{**SMALL, "epochs": epochs})
+        model.fit(split.train, negatives=corruptor, checkpoint=tmp_path / "state", progress=False)
+
+    train(DynamicCorruptor(pool=2, **options, seed=0), 1)
+    train(DynamicCorruptor(pool=2, **options, seed=0), 2)
+    others = [
+        DynamicCorruptor(pool=9, **options, seed=0),
+        DynamicCorruptor(pool=2, skip_top=1, **options, seed=0),
+        UniformCorruptor(**options, seed=0),
+    ]
+    for other in others:
+        with pytest.raises(InvalidInputError, match="belongs to another model, other settings"):
+            train(other, 3)
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_user_with_all_items_has_no_negative(own: bool) -> None:
     pairs = Interactions(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), num_users=2, num_items=2)
     corruptor = UniformCorruptor(**corruptor_options(pairs), seed=0) if own else None
-    with pytest.raises(ExhaustedPoolError, match="all 2"):
+    with pytest.raises(ExhaustedPoolError, match="1 users have all 2 items, for example 0"):
         BPRMF(**SMALL).fit(pairs, negatives=corruptor, progress=False)
 
 
@@ -195,6 +216,11 @@ def test_a_user_with_all_items_has_no_negative(own: bool) -> None:
         (BPRMF, {"layers": 2}, "BPRMF has no option 'layers'"),
         (LightGCN, {"num_negatives": 0}, "num_negatives must be at least 1"),
         (LightGCN, {"temperature": 0.0}, "temperature must be above 0"),
+        (LightGCN, {"log_q": "False"}, "log_q must be true or false, got 'False'"),
+        (LightGCN, {"drop": 1}, "drop must be below 1"),
+        (LightGCN, {"layers": 0}, "layers must be at least 1"),
+        (DirectAU, {"encoder": "id", "drop": 0.5}, "drop=0.5 would have no effect"),
+        (BPRMF, {"dim": "8"}, "dim must be an integer, got '8'"),
         (LightGCN, {"l2": float("nan")}, "l2 must be a finite number"),
         (LightGCN, {"encoder": "id"}, "LightGCN has no option 'encoder'"),
         (DirectAU, {"gamma": -1.0}, "gamma must be at least 0"),

@@ -65,7 +65,7 @@ def test_equal_and_constant() -> None:
     found = compare_evaluations(same, same)
     assert (found.difference, found.low, found.high, found.p_t, found.p_sign_flip, found.ties) == (0, 0, 0, 1, 1, 3)
     better = compare_evaluations(result([0.75, 0.5, 1.25]), same)
-    assert (better.p_t, better.low, better.high) == (0.0, 0.25, 0.25)
+    assert (better.p_t, better.low, better.high) == (None, 0.25, 0.25)
     assert better.p_sign_flip == 0.25  # two of eight signs
 
 

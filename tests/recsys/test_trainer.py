@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from kgneg.core.errors import DivergedError, InvalidInputError
-from kgneg.recsys import BPRMF, BUIR, Interactions, LightGCN, TrainSettings
+from kgneg.recsys import BPRMF, BUIR, Interactions, LightGCN, TrainSettings, build_recommender
 from kgneg.recsys.synthetic import synthetic_interactions
 from kgneg.recsys.trained import TrainedRecommender
 
@@ -149,9 +149,9 @@ def test_patience_and_the_best_epoch() -> None:
 
         script = iter(values)
         model = BUIR(**{**SMALL, "epochs": 20, "evaluate_every": 1, **options})
-        pairs = synthetic_interactions()
+        split = synthetic_interactions().split("random", seed=0)
         with patch("kgneg.recsys.trainer.Trainer._value", lambda self, model=None: 0.0 if model else next(script)):
-            return model.fit(pairs, pairs, progress=False)
+            return model.fit(split.train, split.valid, progress=False)
 
     values = (0.1, 0.3, 0.2, 0.2, 0.4, 0.1, 0.1, 0.1, 0.5)
     resets = run(values, patience=3).history
@@ -226,8 +226,12 @@ def test_empty_and_foreign_parts_are_refused(parts: tuple[Interactions, Interact
         BUIR(**SMALL).fit(nothing, progress=False)
     with pytest.raises(InvalidInputError, match="there are no validation pairs: give valid=None"):
         BUIR(**SMALL).fit(train, nothing, progress=False)
-    with pytest.raises(InvalidInputError, match="validation has tables of 9 users and 9 items, training of 80 and 40"):
+    with pytest.raises(InvalidInputError, match="validation has a table of 9 users, training one of 80"):
         BUIR(**SMALL).fit(train, synthetic_interactions(users=9, items=9), progress=False)
+    with pytest.raises(InvalidInputError, match=f"{len(train)} validation pairs are also training pairs"):
+        BUIR(**SMALL).fit(train, train, progress=False)
+    with pytest.raises(InvalidInputError, match="needs lists of 500 items, but there are only 40"):
+        BUIR(**SMALL, metric="recall@500").fit(*parts, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +240,10 @@ def test_empty_and_foreign_parts_are_refused(parts: tuple[Interactions, Interact
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"patience": -1}, "patience must be at least 0"),
         ({"weight_decay": -1e-3}, "weight_decay must be at least 0"),
+        ({"metric": "recal@20"}, "written like recall@20"),
+        ({"metric": "recall"}, "written like recall@20"),
+        ({"metric": "recall@0"}, "written like recall@20"),
+        ({"patience_resets": "False"}, "patience_resets must be true or false, got 'False'"),
         ({"precision": "float64"}, "precision must be one of float32, bfloat16, float16"),
         ({"momentum": 0.9}, "unknown setting 'momentum'; training has epochs, batch_size"),
     ],
@@ -243,6 +251,50 @@ def test_empty_and_foreign_parts_are_refused(parts: tuple[Interactions, Interact
 def test_bad_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         TrainSettings().changed(changes)
+
+
+def test_fewer_epochs_than_there_are_is_refused(parts: tuple[Interactions, Interactions], tmp_path: Path) -> None:
+    BUIR(**SMALL).fit(*parts, checkpoint=tmp_path / "state", progress=False)
+    with pytest.raises(InvalidInputError, match="has 6 epochs already, more than epochs=4"):
+        BUIR(**{**SMALL, "epochs": 4}).fit(*parts, checkpoint=tmp_path / "state", progress=False)
+
+
+def test_a_cosine_schedule_plans_for_its_epochs(parts: tuple[Interactions, Interactions], tmp_path: Path) -> None:
+    options = {**SMALL, "momentum_schedule": "cosine"}
+    BUIR(**options).fit(*parts, checkpoint=tmp_path / "state", progress=False)
+    with pytest.raises(InvalidInputError, match="belongs to another model, other settings"):
+        BUIR(**{**options, "epochs": 8}).fit(*parts, checkpoint=tmp_path / "state", progress=False)
+
+
+def test_what_a_callback_ends_leaves_the_best_model(parts: tuple[Interactions, Interactions]) -> None:
+    def stop(entry: Any) -> None:
+        if entry["epoch"] == 5:
+            raise StoppedError
+
+    model = BUIR(**SMALL)
+    with pytest.raises(StoppedError):
+        model.fit(*parts, on_epoch=stop, progress=False)
+    assert model.history is not None
+    assert [one["epoch"] for one in model.history.epochs] == [1, 2, 3, 4, 5]
+    assert not model.training
+    wanted = BUIR(**{**SMALL, "epochs": model.history.best_epoch or 0}).fit(parts[0], progress=False)
+    assert same(state(model), state(wanted))
+
+
+def test_a_collapse_is_seen_without_validation_too(
+    parts: tuple[Interactions, Interactions], caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {**SMALL, "epochs": 60, "lr": 5e-2}
+    model = BUIR(**options, predictor=False, stop_gradient=False).fit(parts[0], progress=False)
+    assert model.history is not None
+    assert model.history.epochs[-1]["health"]["collapsed"]
+    assert "the embeddings have collapsed in epoch" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["directau", "lightgcn-softmax"])
+def test_losses_on_other_scales_raise_no_alarm(name: str, parts: tuple[Interactions, Interactions]) -> None:
+    model: Any = build_recommender(name, **{**SMALL, "evaluate_every": 1}).fit(*parts, progress=False)
+    assert not any(one["health"]["collapsed"] for one in model.history.epochs)
 
 
 def test_an_unknown_device_is_refused_before_training(parts: tuple[Interactions, Interactions]) -> None:

@@ -13,11 +13,11 @@ from kgneg.cli.rec_compare import compare_command
 from kgneg.cli.rec_options import (
     DATA_HELP,
     Lengths,
-    check_folder,
     data_options,
     data_settings,
     given,
     given_data,
+    held,
     part_options,
     source_options,
     sources_of,
@@ -42,7 +42,9 @@ def rec_command() -> None:
 @rec_command.command("train")
 @click.option("--data", metavar="FILE|NAME", help=f"{DATA_HELP}  [default: {_DEFAULT}]")
 @click.option("--model", metavar="NAME[:PRESET][:KEY=VALUE,...]", help="The recommender.  [default: buir-nb]")
-@click.option("--config", metavar="FILE", help="best.json of a study, or settings.json; instead of --data and --model.")
+@click.option(
+    "--config", metavar="FILE", help="best.json of a study or config.json of a training, instead of --data and --model."
+)
 @click.option("--out", required=True, metavar="FOLDER", help="Where the model, results and report.html go.")
 @training_options
 @click.option("--metric", metavar="NAME@K", help="What decides when to stop.  [default: recall@20]")
@@ -57,7 +59,7 @@ def rec_command() -> None:
 @click.option("--k", "ks", type=Lengths(), help="Lengths of the lists that are judged.  [default: 10,20,50]")
 @click.option("--seed", type=int, help="The seed of everything but the split.  [default: 0]")
 @click.option("--device", help="Where to train: auto, cpu, cuda, cuda:1.  [default: auto]")
-@click.option("--fresh", is_flag=True, help="Begin anew instead of going on where an interruption was.")
+@click.option("--fresh", is_flag=True, help="Begin anew, and replace what is in the folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no table.")
 def train_command(*, out: str, fresh: bool, quiet: bool, **options: Any) -> None:
     """Train a recommender, and judge it on validation and test pairs.
@@ -69,18 +71,18 @@ def train_command(*, out: str, fresh: bool, quiet: bool, **options: Any) -> None
     kgneg rec train --data ml-100k/u.data --min-rating 4 --k-core 5 --model buir-nb:paper --out out
     kgneg rec train --model lightgcn --negatives popularity --set negatives.alpha=0.5 --epochs 50 --out out
 
-    FOLDER then has the folder model, history.csv, results.json, results.csv and report.html. Without --data, users are
-    the concepts of the knowledge graph UMLS and items what is said of them.
+    FOLDER then has the folder model, history.csv, results.json, results.csv, report.html and config.json. A folder that
+    has another model is refused unless --fresh is given. Without --data, users are the concepts of the knowledge graph
+    UMLS and items what is said of them.
     """  # noqa: D301
     with usage_errors():
         plan = _plan(options)
-    folder = Path(out)
-    check_folder(folder)
     from kgneg.recommending import train_recommender
 
-    with usage_errors():
-        result = train_recommender(plan, folder, fresh=fresh, progress=False if quiet else None)
-    _finish(result, folder, quiet=quiet)
+    with held(out) as folder:
+        with usage_errors():
+            result = train_recommender(plan, folder, fresh=fresh, progress=False if quiet else None)
+        _finish(result, folder, quiet=quiet)
 
 
 def _plan(options: dict[str, Any]) -> TrainingPlan:
@@ -101,7 +103,7 @@ def _plan(options: dict[str, Any]) -> TrainingPlan:
         sources = sources_of(options)
         return replace(plan, model=choice, sources=sources if any(vars(sources).values()) else plan.sources, **rest)
     choice = ModelChoice.parse(options["model"] or "buir-nb")
-    twice = [name for name in more if name in choice.options]
+    twice = [name for name in (*more, *rest) if name in choice.options]
     if twice:
         raise click.UsageError(f"{twice[0]} is given twice: in --model and as an option of its own")
     choice = choice.with_options(more, label=choice.label) if more else choice

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +11,10 @@ from kgneg.cli.options import usage_errors
 from kgneg.cli.rec_options import (
     DATA_HELP,
     Lengths,
-    check_folder,
     data_options,
     data_settings,
+    given,
+    held,
     part_options,
     source_options,
     sources_of,
@@ -39,7 +39,11 @@ __all__ = ["compare_command"]
 @click.option("--seeds", type=Seeds(), default="5", show_default=True, help="How many seeds, or a list: 7,8,9.")
 @click.option("--resplit", is_flag=True, help="A split of its own for each seed, from the same seed.")
 @click.option("--no-floors", is_flag=True, help="Do not add popularity and two-hop.")
-@click.option("--metric", default="recall@20", show_default=True, metavar="NAME@K", help="What is compared.")
+@click.option(
+    "--metric",
+    metavar="NAME@K",
+    help="What is compared, and decides when training stops unless --model has a metric.  [default: recall@20]",
+)
 @click.option(
     "--k", "ks", type=Lengths(), default="10,20,50", show_default=True, help="Lengths of the lists that are judged."
 )
@@ -47,7 +51,7 @@ __all__ = ["compare_command"]
 @source_options
 @part_options
 @data_options
-@click.option("--device", default="auto", show_default=True, help="Where to train: auto, cpu, cuda, cuda:1.")
+@click.option("--device", help="Where to train: auto, cpu, cuda, cuda:1.  [default: auto]")
 @click.option("--fresh", is_flag=True, help="Do finished runs again instead of taking them up.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no table.")
 def compare_command(*, out: str, fresh: bool, quiet: bool, **options: Any) -> None:
@@ -73,16 +77,17 @@ def compare_command(*, out: str, fresh: bool, quiet: bool, **options: Any) -> No
             shared=training_values(options),
             floors=not options["no_floors"],
             sources=sources_of(options),
-            **{name: options[name] for name in ("seeds", "ks", "metric", "resplit", "device")},
+            **given(options, ("seeds", "ks", "metric", "resplit", "device")),
         )
-    folder = Path(out)
-    check_folder(folder)
-    try:
-        with usage_errors():
-            result = compare_recommenders(plan, runs=folder / "runs", fresh=fresh, progress=False if quiet else None)
-    except RunFailedError as error:
-        raise click.ClickException(str(error)) from error
-    written = result.write(folder)
+    with held(out) as folder:
+        try:
+            with usage_errors():
+                result = compare_recommenders(
+                    plan, runs=folder / "runs", fresh=fresh, progress=False if quiet else None
+                )
+        except RunFailedError as error:
+            raise click.ClickException(str(error)) from error
+        written = result.write(folder)
     if quiet:
         return
     click.echo(render_text(result.table()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kgneg.cli.options import usage_errors
-from kgneg.cli.rec_options import Lengths, check_folder, column
+from kgneg.cli.rec_options import Lengths, check_folder, column_options, column_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,10 +27,8 @@ _SHOWN = 50  # rows on the terminal
 @click.command("evaluate")
 @click.option("--model", "folder", required=True, metavar="FOLDER", help=_MODEL_HELP)
 @click.option("--data", metavar="FILE", help="Other pairs to find.  [default: the test part kept with the model]")
-@click.option("--part", type=click.Choice(["test", "valid"]), default="test", show_default=True, help="Which part.")
-@click.option("--format", default="auto", show_default=True, help="The format of --data.")
-@click.option("--user", metavar="COLUMN", help="The column of the users in --data.")
-@click.option("--item", metavar="COLUMN", help="The column of the items in --data.")
+@click.option("--part", type=click.Choice(["test", "valid"]), help="The part kept with the model.  [default: test]")
+@column_options
 @click.option("--k", "ks", type=Lengths(), default="10,20,50", show_default=True, help="Lengths of the lists.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: auto, cpu, cuda.")
 @click.option("--out", metavar="FOLDER", help="Where evaluation.json and users.csv go.")
@@ -42,7 +40,8 @@ def evaluate_command(*, folder: str, ks: tuple[int, ...], out: str | None, as_js
     kgneg rec evaluate --model out
     kgneg rec evaluate --model out --data later.tsv --k 5,10 --out judged --json
 
-    Pairs of --data that the model was trained on are left out, and so are users and items that it does not know.
+    Pairs of --data that the model was trained on are left out, and so are users and items that it does not know. Options
+    such as --user say how --data is read.
     """  # noqa: D301
     from kgneg.core.validation import validate_device
     from kgneg.recommending import open_recommender
@@ -73,22 +72,26 @@ def _pairs(saved: SavedRecommender, options: dict[str, Any]) -> tuple[Interactio
     from kgneg.core.errors import InvalidInputError
     from kgneg.recsys import Interactions
 
-    seen = saved.model.seen
+    seen, reading = saved.model.seen, column_values(options)
+    useless = [*reading] if options["data"] is None else ["part"] if options["part"] is not None else []
+    if useless:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in useless)
+        raise InvalidInputError(
+            f"{words} would have no effect {'without' if options['data'] is None else 'with'} --data"
+        )
     if options["data"] is not None:
-        columns: dict[str, Any] = {
-            name: column(options[name]) for name in ("user", "item") if options[name] is not None
-        }
-        pairs = Interactions.read(options["data"], format=options["format"], like=seen, **columns)
+        pairs = Interactions.read(options["data"], like=seen, **reading)
         pairs = pairs.select(~seen.contains(pairs.users, pairs.items))
         if not len(pairs):
             raise InvalidInputError(
                 f"{options['data']} has no pair of a known user and a known item that the model was not trained on"
             )
         return pairs, [], Path(options["data"]).name.partition(".")[0]
-    part, valid = saved.part(options["part"]), saved.part("valid")
+    name = options["part"] or "test"
+    part, valid = saved.part(name), saved.part("valid")
     if part is None:
-        raise InvalidInputError(f"there is no {options['part']} part beside {saved.folder}: give --data, a file")
-    return part, [] if options["part"] == "valid" or valid is None else [valid], options["part"]
+        raise InvalidInputError(f"there is no {name} part beside {saved.folder}: give --data, a file")
+    return part, [] if name == "valid" or valid is None else [valid], name
 
 
 def _write_evaluation(found: Evaluation, folder: Path, name: str) -> None:

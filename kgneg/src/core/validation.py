@@ -10,7 +10,15 @@ import torch
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import HEAD, RELATION, TAIL, LongTensor
 
-__all__ = ["choose", "validate_count", "validate_device", "validate_number", "validate_share", "validate_triples"]
+__all__ = [
+    "choose",
+    "validate_count",
+    "validate_device",
+    "validate_flag",
+    "validate_number",
+    "validate_share",
+    "validate_triples",
+]
 
 
 def validate_count(name: str, value: int, minimum: int = 1) -> int:
@@ -40,6 +48,19 @@ def validate_share(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= 1.0:
         raise InvalidInputError(f"{name} must be between 0 and 1, got {value!r}")
     return float(value)
+
+
+def validate_flag(name: str, value: bool) -> bool:
+    """Return ``value`` if it is true or false, and nothing that only counts as one of them.
+
+    :param name: what the value is called in the message
+    :param value: the value
+    :returns: the value
+    :raises InvalidInputError: if it is something else, such as the text ``"False"``
+    """
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be true or false, got {value!r} of type {type(value).__name__}")
+    return value
 
 
 def validate_number(name: str, value: float, minimum: float = 0.0, *, above: bool = False) -> float:

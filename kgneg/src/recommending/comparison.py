@@ -13,12 +13,13 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError, KgnegError
 from kgneg.core.storage import read_tensors, write_tensors
 from kgneg.core.validation import validate_count, validate_device
-from kgneg.recommending.choice import FLOORS, ModelChoice
-from kgneg.recommending.comparison_result import RecComparison
+from kgneg.recommending.choice import FLOORS, ModelChoice, option_names
+from kgneg.recommending.comparison_result import RecComparison, metric_names
 from kgneg.recommending.data import DataSettings, RecData, load_interactions
 from kgneg.recommending.result import rec_versions
-from kgneg.recommending.runs import NegativeSources, Run, check_lengths, check_metric, fit_once, judge
+from kgneg.recommending.runs import NegativeSources, check_choice, check_lengths, check_metric, run_once
 from kgneg.recsys.evaluation import Evaluation
+from kgneg.recsys.models import find_model
 
 __all__ = ["ComparisonPlan", "compare_recommenders"]
 
@@ -33,7 +34,8 @@ class ComparisonPlan:
     :param seeds: one run per model and seed; models that draw nothing run once
     :param shared: options for all models that have them
     :param ks: the lengths of lists that are judged
-    :param metric: what is compared, such as ``"recall@20"``
+    :param metric: what is compared, such as ``"recall@20"``; it also decides when trained models stop, but for those
+        that were given their own, as an option or by a preset
     :param resplit: whether each seed has a split of its own, from the same seed; if not, all have that of ``data``
     :param floors: whether to add ``popularity`` and ``two-hop`` if they are not among the models
     :param device: where to train
@@ -60,6 +62,8 @@ class ComparisonPlan:
         if isinstance(self.models, str) or not self.models:
             raise InvalidInputError("models must name at least one recommender; write ('buir-nb', 'lightgcn')")
         given = [ModelChoice.parse(one) if isinstance(one, str) else one for one in self.models]
+        object.__setattr__(self, "ks", tuple(sorted({validate_count("k", k) for k in self.ks})))
+        check_metric(self.metric, self.ks)
         choices = [self._share(choice) for choice in given]
         if self.floors:
             there = {choice.name for choice in choices}
@@ -72,15 +76,18 @@ class ComparisonPlan:
         if unused:
             raise InvalidInputError(f"{', '.join(unused)} would have no effect: none of the models has this option")
         object.__setattr__(self, "choices", tuple(choices))
-        object.__setattr__(self, "ks", tuple(sorted({validate_count("k", k) for k in self.ks})))
-        check_metric(self.metric, self.ks)
         self._check_seeds()
+        self._check_splits()
         validate_device(self.device)
         self.sources.check(choices)
 
     def _share(self, choice: ModelChoice) -> ModelChoice:
         """Add the options that are meant for all, where the model has them and was not given them."""
         options = {name: one for name, one in self.shared.items() if choice.knows(name) and name not in choice.options}
+        entry, preset = find_model(choice.name)
+        if choice.is_trained and not any("metric" in one for one in (options, choice.options, preset)):
+            if self.metric != option_names(choice.name)["metric"]:
+                options["metric"] = self.metric
         return choice.with_options(options, label=choice.label) if options else choice
 
     def _check_seeds(self) -> None:
@@ -94,6 +101,17 @@ class ComparisonPlan:
         seeded = [str(choice.label) for choice in self.choices if "seed" in choice.options]
         if seeded:
             raise InvalidInputError(f"{', '.join(seeded)}: the option seed is set by the seeds of the comparison")
+
+    def _check_splits(self) -> None:
+        """Refuse splits for each seed where nothing is drawn, or where another seed was given."""
+        if not self.resplit:
+            return
+        if self.data.valid is not None or self.data.split == "temporal":
+            raise InvalidInputError(
+                "resplit would have no effect: the split is the same for all seeds; leave it out, or take another split"
+            )
+        if self.data.split_seed:
+            raise InvalidInputError("split_seed would have no effect: with resplit each seed has a split of its own")
 
     def data_of(self, seed: int) -> DataSettings:
         """Return what is read for a seed.
@@ -184,6 +202,8 @@ def _cells(plan: ComparisonPlan, data: RecData | None) -> list[_Cell]:
         if which not in parts:
             parts[which] = load_interactions(plan.data_of(seed)) if data is None else data
             check_lengths(plan.ks, parts[which])
+            for choice in plan.choices:
+                check_choice(choice, parts[which])
         cells += [_Cell(choice, seed, parts[which], _key(plan, choice, seed, parts[which])) for choice in plan.choices]
     for cell in cells[: len(plan.choices)]:
         try:
@@ -213,32 +233,22 @@ def _run(plan: ComparisonPlan, cell: _Cell, store: RunStore, finished: int) -> t
     path = store.path(cell.key)
     checkpoint = None if path is None else path.with_suffix(".training")
     try:
-        negatives = plan.sources.build(cell.choice, cell.data, cell.seed, plan.device)
-        model, seconds = fit_once(
-            cell.choice,
-            cell.data,
-            seed=cell.seed,
-            device=plan.device,
-            negatives=negatives,
-            checkpoint=checkpoint,
-            progress=False,
-        )
-        validation, test, judging = judge(model, cell.data, plan.ks, progress=False)
+        equal: dict[str, Any] = {"ks": plan.ks, "sources": plan.sources, "device": plan.device}
+        run = run_once(cell.choice, cell.data, seed=cell.seed, checkpoint=checkpoint, progress=False, **equal)
     except InvalidInputError:
         raise
     except (KgnegError, MemoryError, RuntimeError) as error:
         kept = f"the {finished} finished runs are kept" if store.folder and finished else f"{finished} runs were done"
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RunFailedError(f"{cell.choice.label}, seed {cell.seed}: {reason} ({kept})") from error
-    run = Run(model, validation, test, {"training": round(seconds, 3), "evaluation": round(judging, 3)})
     record = run.to_dict()
     if path is not None:
-        per_user = {f"per_user.{name}": values for name, values in test.per_user.items()}
-        write_tensors(path.with_suffix(".users"), {"users": test.users, **per_user}, {})
+        per_user = {f"per_user.{name}": values for name, values in run.test.per_user.items()}
+        write_tensors(path.with_suffix(".users"), {"users": run.test.users, **per_user}, {})
         store.save(cell.key, record)
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
-    return record, test
+    return record, run.test
 
 
 def _load(store: RunStore, cell: _Cell) -> tuple[dict[str, Any], Evaluation] | None:
@@ -252,4 +262,14 @@ def _load(store: RunStore, cell: _Cell) -> tuple[dict[str, Any], Evaluation] | N
         return None
     per_user = {name.removeprefix("per_user."): one for name, one in tensors.items() if name != "users"}
     labels = cell.data.split.train.user_labels
+    for part in ("validation", "test"):  # files have everything by the alphabet
+        figures, beyond = record[part]["metrics"], record[part]["beyond"]
+        record[part]["metrics"] = {name: figures[name] for name in metric_names(cell.key["ks"])}
+        groups = beyond.get("by_user_items", {})
+        beyond["by_user_items"] = {name: groups[name] for name in sorted(groups, key=_least)}
     return record, Evaluation(record["test"]["metrics"], tensors["users"], per_user, {}, {}, {}, labels)
+
+
+def _least(group: str) -> int:
+    """Return the smallest number of items of a group of users, such as 10 for ``10-19``."""
+    return int(group.rstrip("+").partition("-")[0])

@@ -16,11 +16,11 @@ import torch
 from kgneg.compare.store import dump_json
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path
-from kgneg.recsys.evaluation import Evaluation
+from kgneg.recsys.evaluation import METRICS, Evaluation
 from kgneg.recsys.significance import compare_evaluations, compare_runs
 from kgneg.report import Table
 
-__all__ = ["RecComparison"]
+__all__ = ["RecComparison", "metric_names"]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class RecComparison:
 
     def to_csv(self) -> str:
         """Return one line per run."""
-        names = list(self.runs[0]["test"]["metrics"])
+        names = metric_names(self.settings["ks"])
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         parts = [(part, name) for part in ("test", "validation") for name in names]
@@ -164,6 +164,18 @@ class RecComparison:
             with atomic_path(written[name]) as temporary:
                 temporary.write_text(text, encoding="utf-8", newline="\n")
         return written
+
+
+def metric_names(ks: Sequence[int]) -> list[str]:
+    """Return all metrics in the order in which they are shown.
+
+    :param ks: the lengths of lists
+    :returns: their names
+
+    >>> metric_names([5, 10])[:3]
+    ['recall@5', 'recall@10', 'precision@5']
+    """
+    return [f"{name}@{k}" for name in METRICS for k in ks]
 
 
 def _compare(tests: Sequence[Evaluation], first: Sequence[Evaluation], metric: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import choose, validate_count, validate_number
 from kgneg.datasets import available, humanise, is_rdf, load
 from kgneg.recsys.interactions import Interactions
-from kgneg.recsys.splits import KINDS, InteractionSplit
+from kgneg.recsys.splits import KINDS, InteractionSplit, hold_out
 
 __all__ = ["DataSettings", "RecData", "load_interactions"]
 
@@ -30,7 +30,8 @@ class DataSettings:
     :param relation: for a graph, the relation whose tails are the items; ``None``: the items are all pairs of a
         relation and a tail
     :param valid: a file of validation pairs, with ``test``
-    :param test: a file of test pairs; ``data`` then has all others
+    :param test: a file of test pairs; ``data`` then has all others, and where time decides the split, the last of them
+        are for validation
     :param format: of the files; ``"auto"`` guesses
     :param user: the column of the user, a name or a position; ``None`` guesses
     :param item: the column of the item, likewise
@@ -45,8 +46,8 @@ class DataSettings:
     :param split: a kind of :mod:`kgneg.recsys.splits`
     :param beta: for the split ``"beta"``, the share of training pairs
     :param valid_share: for ``"random"`` and ``"temporal"``, the share of validation pairs
-    :param test_share: for the same, the share of test pairs
-    :param split_seed: the seed of the split
+    :param test_share: for the same, the share of test pairs, if they have no file of their own
+    :param split_seed: the seed of the split, where anything is drawn
     :raises InvalidInputError: if a value is out of range or would have no effect
 
     >>> DataSettings("likes.csv", k_core=5).split
@@ -89,24 +90,35 @@ class DataSettings:
             self._check_graph()
         elif self.relation is not None:
             raise InvalidInputError(f"relation is for knowledge graphs, and {self.data} is a file of interactions")
-        if self.valid is not None:
-            self._check_unsplit()
+        self._check_split()
 
     def _check_graph(self) -> None:
-        defaults = {one.name: one.default for one in fields(self)}
-        useless = [name for name in _OF_FILES if getattr(self, name) != defaults[name]]
+        useless = self._changed(_OF_FILES)
         if useless:
             raise InvalidInputError(
                 f"{self.data!r} is a knowledge graph, for which {', '.join(useless)} would have no effect; write "
                 f"./{self.data} for a file of that name"
             )
 
-    def _check_unsplit(self) -> None:
-        useless = [name for name in ("beta", "valid_share", "test_share") if getattr(self, name) is not None]
+    def _check_split(self) -> None:
+        """Refuse settings of the split that nothing would look at."""
+        names: tuple[str, ...] = ()
+        reason = ""
+        if self.valid is not None:
+            names = ("split", "beta", "valid_share", "test_share", "split_seed")
+            reason = "validation and test pairs have files of their own"
+        elif self.test is not None and self.test_share is not None:
+            names, reason = ("test_share",), "the test pairs have a file of their own"
+        elif self.split == "temporal":
+            names, reason = ("split_seed",), "the temporal split draws nothing"
+        useless = self._changed(names)
         if useless:
-            raise InvalidInputError(
-                f"{', '.join(useless)} would have no effect: validation and test pairs have files of their own"
-            )
+            raise InvalidInputError(f"{', '.join(useless)} would have no effect: {reason}")
+
+    def _changed(self, names: tuple[str, ...]) -> list[str]:
+        """Return which settings have another value than their default."""
+        defaults = {one.name: one.default for one in fields(self)}
+        return [name for name in names if getattr(self, name) != defaults[name]]
 
     @property
     def is_graph(self) -> bool:
@@ -187,9 +199,11 @@ def load_interactions(settings: DataSettings) -> RecData:
         valid = _read(settings, settings.valid, pairs)
         said["valid"] = str(valid.report)
         return RecData(name, InteractionSplit(pairs, valid, test), said)
-    part = pairs.split(settings.split, **settings.split_options)
-    train = pairs.select(~part.valid.contains(pairs.users, pairs.items))
-    return RecData(name, InteractionSplit(train, part.valid, test, kind="given", options=part.options), said)
+    held, options = hold_out(
+        pairs, settings.split, seed=settings.split_seed, beta=settings.beta, valid=settings.valid_share
+    )
+    options = {"validation": settings.split, **options}
+    return RecData(name, InteractionSplit(pairs.select(~held), pairs.select(held), test, options=options), said)
 
 
 def _read(settings: DataSettings, path: str, like: Interactions | None = None) -> Interactions:

@@ -103,7 +103,7 @@ class TrainResult:
         return render_html(build_report(self))
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write the model, the parts of the interactions that it was judged on, and the figures.
+        """Write the model, the parts of the interactions that it was judged on, the figures, and the settings.
 
         Each file appears whole or not at all; ``results.json`` is the last one.
 
@@ -120,6 +120,7 @@ class TrainResult:
         texts |= {
             "results.csv": self.to_csv(),
             "report.html": self.to_html(),
+            "config.json": dump_json(dict(self.settings)),
             "results.json": dump_json(self.to_dict()),
         }
         for name, text in texts.items():

@@ -11,14 +11,15 @@ from typing import Any
 from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count, validate_device
-from kgneg.recommending.choice import ModelChoice
+from kgneg.recommending.choice import ModelChoice, option_names
 from kgneg.recommending.data import RecData
 from kgneg.recsys.evaluation import METRICS, Evaluation, evaluate
 from kgneg.recsys.recommender import Recommender
 from kgneg.recsys.sampled import SampledRecommender
+from kgneg.recsys.settings import split_metric
 from kgneg.recsys.trained import TrainedRecommender
 
-__all__ = ["NegativeSources", "Run", "check_lengths", "check_metric", "fit_once", "judge"]
+__all__ = ["NegativeSources", "Run", "check_choice", "check_lengths", "check_metric", "fit_once", "judge", "run_once"]
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,29 @@ def check_lengths(ks: Sequence[int], data: RecData) -> None:
         if validate_count("k", k) > items:
             raise InvalidInputError(
                 f"a list of {k} items is longer than the catalogue of {data.name}, which has {items}: give smaller "
-                "lengths, such as --k 5"
+                f"lengths, such as --k {min(5, items)}"
             )
+
+
+def check_choice(choice: ModelChoice, data: RecData) -> None:
+    """Refuse a model that would look at lists that are longer than the catalogue to decide when to stop.
+
+    :param choice: the model
+    :param data: the interactions
+    :raises InvalidInputError: if its metric has too long lists
+    """
+    if not choice.is_trained:
+        return
+    metric = str(choice.options.get("metric", option_names(choice.name)["metric"]))
+    name, k = split_metric(metric)
+    items = data.split.train.num_items
+    if k > items:
+        short = f"{name}@{min(5, items)}"
+        raise InvalidInputError(
+            f"{metric}, which decides when the training of {choice.label} stops, is of lists longer than the catalogue "
+            f"of {data.name}, which has {items} items: take a shorter one, such as --metric {short}, or metric={short} "
+            "as an option of the model"
+        )
 
 
 def check_metric(metric: str, ks: Sequence[int]) -> str:
@@ -195,10 +217,41 @@ def fit_once(
     model = choice.build(seed=seed, device=device)
     if not isinstance(model, TrainedRecommender):
         raise TypeError(f"{type(model).__name__} is not trained")  # pragma: no cover
-    check_lengths([int(model.training_settings.metric.partition("@")[2] or 0)], data)
+    check_choice(choice, data)
     more: dict[str, Any] = {"negatives": negatives} if isinstance(model, SampledRecommender) else {}
     model.fit(train, valid, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, **more)
     return model, 0.0 if model.history is None else model.history.seconds
+
+
+def run_once(
+    choice: ModelChoice,
+    data: RecData,
+    *,
+    ks: Sequence[int],
+    sources: NegativeSources,
+    seed: int,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    progress: bool | None = None,
+) -> Run:
+    """Make the negatives, fit a recommender, and judge it.
+
+    :param choice: the recommender
+    :param data: the interactions
+    :param ks: the lengths of lists
+    :param sources: what negatives take what they know of the items from
+    :param seed: as for :func:`fit_once`, like the rest
+    :param device: where to fit
+    :param checkpoint: a file for the state of training
+    :param progress: whether to show progress bars
+    :returns: the recommender and what it is worth
+    """
+    negatives = sources.build(choice, data, seed, device)
+    model, seconds = fit_once(
+        choice, data, seed=seed, device=device, negatives=negatives, checkpoint=checkpoint, progress=progress
+    )
+    validation, test, judging = judge(model, data, ks, progress=progress)
+    return Run(model, validation, test, {"training": round(seconds, 3), "evaluation": round(judging, 3)})
 
 
 def judge(

@@ -17,13 +17,15 @@ from kgneg.core.validation import validate_count, validate_device
 from kgneg.recommending.choice import ModelChoice, option_names
 from kgneg.recommending.data import DataSettings, RecData, load_interactions
 from kgneg.recommending.result import TrainResult, rec_versions
-from kgneg.recommending.runs import NegativeSources, Run, check_lengths, fit_once, judge
+from kgneg.recommending.runs import NegativeSources, check_choice, check_lengths, run_once
 
 __all__ = ["TrainingPlan", "train_recommender"]
 
 logger = logging.getLogger(__name__)
 
 _CHECKPOINT, _KEY = "checkpoint.safetensors", "checkpoint.json"
+#: Where one of these is, something was trained, or compared.
+_SIGNS = (_CHECKPOINT, "model/model.json", "results.json")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class TrainingPlan:
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingPlan:
-        """Read a plan from a JSON file, such as ``best.json`` of a study.
+        """Read a plan from a JSON file, such as ``best.json`` of a study or ``config.json`` of a training.
 
         :param path: the file
         :returns: the plan
@@ -126,7 +128,8 @@ def train_recommender(
     """Train a recommender, or go on where the same call was interrupted, and judge it.
 
     :param plan: what to train
-    :param folder: where the state of training is kept after each epoch; ``None`` keeps nothing
+    :param folder: where the state of training is kept after each epoch; ``None`` keeps nothing. A folder of another
+        model is refused unless ``fresh``
     :param data: the interactions, if they are in memory already
     :param fresh: whether to begin anew even if there is a state
     :param progress: whether to show progress bars; ``None`` shows them on a terminal
@@ -141,45 +144,41 @@ def train_recommender(
     """
     data = load_interactions(plan.data) if data is None else data
     check_lengths(plan.ks, data)
-    negatives = plan.sources.build(plan.choice, data, plan.seed, plan.device)
+    check_choice(plan.choice, data)
     checkpoint = _checkpoint(plan, data, None if folder is None else Path(folder), fresh)
-    model, seconds = fit_once(
-        plan.choice,
-        data,
-        seed=plan.seed,
-        device=plan.device,
-        negatives=negatives,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
-    validation, test, judging = judge(model, data, plan.ks, progress=progress)
-    run = Run(model, validation, test, {"training": round(seconds, 3), "evaluation": round(judging, 3)})
+    common: dict[str, Any] = {"ks": plan.ks, "sources": plan.sources, "seed": plan.seed, "device": plan.device}
+    run = run_once(plan.choice, data, checkpoint=checkpoint, progress=progress, **common)
     return TrainResult(plan.to_dict(), data, run, rec_versions())
 
 
 def _checkpoint(plan: TrainingPlan, data: RecData, folder: Path | None, fresh: bool) -> Path | None:
-    """Return the file for the state of training; what the trainer does not look at is compared here."""
-    if folder is None or not plan.choice.is_trained:
+    """Return the file for the state of training, and refuse a folder of another model.
+
+    What the trainer does not look at is compared here; models that are not trained have a note, too, and no state.
+    """
+    if folder is None:
         return None
+    trained = plan.choice.is_trained
     path, note = folder / _CHECKPOINT, folder / _KEY
     sources = {name: value for name, value in plan.sources.to_dict().items() if value is not None}
     files = {name: file_hashes({"path": value}) or value for name, value in sources.items()}
     options = {name: value for name, value in plan.choice.options.items() if name not in ("epochs", "device")}
     own = {"name": plan.choice.name, "options": options, "seed": plan.seed, "sources": files}
     key = content_key({**own, "data": data.fingerprint()})
-    facts = {**own, "epochs": plan.choice.options.get("epochs", option_names(plan.choice.name)["epochs"])}
+    epochs = plan.choice.options.get("epochs", option_names(plan.choice.name)["epochs"]) if trained else 0
     if fresh:
-        path.unlink(missing_ok=True)
-    elif path.exists():
-        _check_note(note, key, facts["epochs"])
-        logger.info("going on from %s", path)
+        for old in (path, folder / "history.csv"):  # everything else is written anew
+            old.unlink(missing_ok=True)
+    elif any((folder / one).exists() for one in _SIGNS):
+        _check_note(note, key, epochs)
+        logger.info("going on in %s", folder)
     with atomic_path(note) as temporary:
-        temporary.write_text(dump_json({"key": key, **facts}), encoding="utf-8")
-    return path
+        temporary.write_text(dump_json({"key": key, **own, "epochs": epochs}), encoding="utf-8")
+    return path if trained else None
 
 
 def _check_note(note: Path, key: str, epochs: int) -> None:
-    """Refuse to go on with the state of another training, or one of more epochs."""
+    """Refuse to go on with another model, or with the state of a training of more epochs."""
     try:
         kept = json.loads(note.read_text(encoding="utf-8"))
         same, before = kept["key"] == key, int(kept["epochs"])
@@ -188,7 +187,7 @@ def _check_note(note: Path, key: str, epochs: int) -> None:
     remedy = "give another folder, or begin anew with --fresh"
     if not same:
         raise InvalidInputError(
-            f"{note.parent} has the state of a training with another model, other settings or other data: {remedy}"
+            f"{note.parent} has a model or the state of a training with other settings or other data: {remedy}"
         )
     if epochs < before:
         raise InvalidInputError(f"{note.parent} has the state of a training of {before} epochs, not {epochs}: {remedy}")

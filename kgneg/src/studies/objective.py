@@ -27,6 +27,7 @@ __all__ = [
     "Peak",
     "TrialFailedError",
     "device_of",
+    "measuring",
     "pipeline_arguments",
     "run_graph_trial",
     "run_trial",
@@ -153,15 +154,9 @@ def run_graph_trial(
     :raises TrialFailedError: if the configuration cannot be trained
     """
     watch = _watcher(settings, data, trial, on_epoch)
-    peak = Peak()
     arguments = pipeline_arguments(settings, configuration, seed)
-    trial.set_user_attr("device", arguments["device"])
-    try:
+    with measuring(trial, watch, arguments["device"]):
         result = _pipeline(arguments, data, watch)
-    finally:
-        for name, value in {**watch.measured(), "peak_memory_mb": peak.megabytes()}.items():
-            if value is not None:
-                trial.set_user_attr(name, value)
     metrics = {name: float(result.metric_results.get_metric(theirs)) for name, theirs in METRICS.items()}
     trial.set_user_attr("test", metrics)
     trial.set_user_attr("final_loss", float(result.losses[-1]))
@@ -260,6 +255,25 @@ def _same_random_numbers(device: Any) -> Iterator[None]:
         finally:
             random.setstate(before[0])
             numpy.random.set_state(before[1])  # noqa: NPY002
+
+
+@contextmanager
+def measuring(trial: optuna.Trial, watch: Any, device: str) -> Iterator[None]:
+    """Keep as attributes of a trial what was measured within the context, however that ends.
+
+    :param trial: the trial
+    :param watch: has a method ``measured`` with values by name
+    :param device: where the trial is trained
+    :returns: a context
+    """
+    peak = Peak()
+    trial.set_user_attr("device", device)
+    try:
+        yield
+    finally:
+        for name, value in {**watch.measured(), "peak_memory_mb": peak.megabytes()}.items():
+            if value is not None:
+                trial.set_user_attr(name, value)
 
 
 class Peak:

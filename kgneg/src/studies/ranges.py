@@ -93,14 +93,14 @@ def _choices(name: str, given: Any) -> list[Any]:
 
 
 def parse_fix(text: str) -> tuple[str, Any]:
-    """Read ``name=value``; the value is read as JSON, or as text where it is none.
+    """Read ``name=value``; the value is read as JSON, where true and false may be in any case, or else as text.
 
     :param text: the text
     :returns: the name and the value
     :raises InvalidInputError: if it has another form
 
-    >>> parse_fix("model.embedding_dim=64")
-    ('model.embedding_dim', 64)
+    >>> parse_fix("model.embedding_dim=64"), parse_fix("predictor=False")
+    (('model.embedding_dim', 64), ('predictor', False))
     """
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
@@ -145,7 +145,9 @@ def parse_range(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _value(text: str) -> Any:
-    """Read a value as JSON, or take it as it is."""
+    """Read a value as JSON, where true and false may be in any case; or take it as it is."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     try:
         return json.loads(text, parse_constant=_refuse)
     except ValueError:

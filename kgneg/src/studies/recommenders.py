@@ -15,7 +15,7 @@ from kgneg.recommending.choice import ModelChoice
 from kgneg.recommending.data import DataSettings, RecData, load_interactions
 from kgneg.recommending.result import rec_versions
 from kgneg.recommending.runs import NegativeSources, check_lengths, check_metric, fit_once, judge
-from kgneg.studies.objective import LostTrialError, Peak, TrialFailedError, device_of
+from kgneg.studies.objective import LostTrialError, TrialFailedError, device_of, measuring
 from kgneg.studies.recommender_space import RecommenderConfiguration, RecommenderSpace, build_recommender_space
 
 if TYPE_CHECKING:
@@ -236,25 +236,19 @@ class RecommenderStudy:
         import optuna
 
         watch = _Watch(self, trial, on_epoch)
-        peak = Peak()
-        trial.set_user_attr("device", device_of(self.device))
         try:
-            choice = self.choice_of(configuration)
-            negatives = self.sources.build(choice, data, seed, self.device)
-            model, seconds = fit_once(
-                choice, data, seed=seed, device=self.device, negatives=negatives, progress=False, on_epoch=watch.look
-            )
-            watch.seconds = seconds
-            validation, test, _ = judge(model, data, self.ks, progress=False)
+            with measuring(trial, watch, device_of(self.device)):
+                choice = self.choice_of(configuration)
+                negatives = self.sources.build(choice, data, seed, self.device)
+                drawn: dict[str, Any] = {"seed": seed, "negatives": negatives, "on_epoch": watch.look}
+                model, seconds = fit_once(choice, data, device=self.device, progress=False, **drawn)
+                watch.seconds = seconds
+                validation, test, _ = judge(model, data, self.ks, progress=False)
         except (optuna.exceptions.OptunaError, LostTrialError):
             raise
         except (KgnegError, MemoryError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
             text = " ".join(str(error).split()) or "no message"
             raise TrialFailedError(f"{type(error).__name__}: {text}"[:1000]) from error
-        finally:
-            for name, value in {**watch.measured(), "peak_memory_mb": peak.megabytes()}.items():
-                if value is not None:
-                    trial.set_user_attr(name, value)
         score = validation.metrics[self.metric]
         if not math.isfinite(score):
             raise TrialFailedError(f"{self.metric} is no finite number")
