@@ -80,7 +80,8 @@ def _position(source: str, names: Sequence[str], kind: str, choice: str | int) -
         return names.index(text)
     if names.count(text) > 1:
         raise InvalidInputError(
-            f"{source} has several columns {text!r}; give the position from 0, like {kind}=0, on the command line --{kind} 0"
+            f"{source} has several columns {text!r}; give the position from 0, like {kind}=0, on the command line "
+            f"--{kind} 0"
         )
     if isinstance(choice, int) and not isinstance(choice, bool) and 0 <= choice < len(names):
         return choice

@@ -101,7 +101,8 @@ def guess_separator(path: Path, lines: Sequence[str]) -> str:
             return separator
     raise InvalidInputError(
         f"{path}: no separator divides all lines into the same number of fields, at least 2; the first line is "
-        f"{lines[0][:80]!r}. Give separator=..., or format=... if it is no table: {', '.join(FORMATS)}."
+        f"{lines[0][:80]!r}. Give separator=... (--separator), or format=... (--format) if it is no table: "
+        f"{', '.join(FORMATS)}."
     )
 
 
@@ -173,5 +174,6 @@ def _guess_by_content(path: Path, lines: Sequence[str]) -> str:
         return possible[0]
     found = f"its first lines fit {' and '.join(possible)}" if possible else "its first lines of integers fit none"
     raise InvalidInputError(
-        f"{path}: {found}; the first line is {lines[0][:80]!r}. Say which it is: format= one of {', '.join(FORMATS)}."
+        f"{path}: {found}; the first line is {lines[0][:80]!r}. Say which it is: format=... (--format) with one "
+        f"of {', '.join(FORMATS)}."
     )

@@ -40,8 +40,8 @@ class BPRMF(SampledRecommender):
         "dim": {"type": "categorical", "choices": [64, 128]},
         "lr": {"type": float, "low": 1e-3, "high": 3e-2, "log": True},
         "l2": {"type": float, "low": 1e-5, "high": 1e-1, "log": True},
-        "num_negatives": {"type": "categorical", "choices": [1, 4, 16]},
-        "batch_size": {"type": "categorical", "choices": [1024, 4096, 8192]},
+        "num_negatives": {"type": "categorical", "choices": [1, 4]},
+        "batch_size": {"type": "categorical", "choices": [2048, 4096, 8192]},
     }
 
     def __init__(

@@ -79,7 +79,7 @@ class BUIR(TrainedRecommender):
         "lr": {"type": float, "low": 1e-3, "high": 3e-2, "log": True},
         "decay": {"type": float, "low": 0.01, "high": 1.0, "log": True},
         "momentum": {"type": float, "low": 0.9, "high": 0.999},
-        "batch_size": {"type": "categorical", "choices": [1024, 4096, 8192]},
+        "batch_size": {"type": "categorical", "choices": [2048, 4096, 8192]},
     }
 
     def __init__(

@@ -71,7 +71,7 @@ MODELS: dict[str, ModelEntry] = {
     "buir-id": ModelEntry(
         BUIR,
         {"encoder": "id"},
-        {"dim": 64, "lr": 1e-2, "decay": 0.3},
+        {"dim": 128, "lr": 1e-2, "decay": 0.3},
         {"paper": {**_AUTHORS, "start": "xavier_normal", "bias": "normal"}},
     ),
     "bpr": ModelEntry(BPRMF),

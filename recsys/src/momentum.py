@@ -81,7 +81,7 @@ class MomentumPair(nn.Module):
 
     def _apply(self, *arguments: Any, **options: Any) -> Self:
         self.refresh()  # what is kept would stay behind
-        return super()._apply(*arguments, **options)
+        return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call, no-any-return]
 
     def refresh(self) -> None:
         """Forget the outputs that are kept, so that they are computed anew."""

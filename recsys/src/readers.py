@@ -133,5 +133,6 @@ def _refuse_options(path: Path, form: str, options: ReadOptions) -> None:
     useless = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     if useless:
         raise InvalidInputError(
-            f'{path} is read as {form}, which has no columns: leave out {", ".join(useless)}, or say format="table"'
+            f'{path} is read as {form}, which has no columns: leave out {", ".join(useless)}, or say format="table" '
+            "(--format table)"
         )

@@ -160,7 +160,7 @@ class TrainedRecommender(Recommender):
 
     def _apply(self, *arguments: Any, **options: Any) -> Self:
         self.forget()  # parameters move, or change their type
-        return super()._apply(*arguments, **options)
+        return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call, no-any-return]
 
     def forget(self) -> None:
         """Forget vectors that were kept to answer questions; to be called when parameters have changed."""

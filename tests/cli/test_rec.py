@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from kgneg.cli import main
+from kgneg.recommending.folders import hold_folder
 from kgneg.recsys import MODELS, Interactions, Recommender
 
 SMALL = ("--dim", 4, "--epochs", 4, "--batch-size", 32, "--evaluate-every", 2, "--lr", 0.02, "--device", "cpu")
@@ -57,7 +58,7 @@ def trained(columns: tuple[Any, ...], tmp_path_factory: pytest.TempPathFactory) 
 def test_train(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} == {
         "model", "valid.safetensors", "test.safetensors", "history.csv", "results.csv", "results.json", "report.html",
-        "checkpoint.safetensors", "checkpoint.json",
+        "checkpoint.safetensors", "checkpoint.json", "config.json", ".lock",
     }  # fmt: skip
     found = json.loads((trained / "results.json").read_text(encoding="utf-8"))
     assert found["settings"]["model"]["options"]["dim"] == 4
@@ -258,6 +259,26 @@ def test_models() -> None:
         (("compare", "--model", "ease", "--model", "ease"), "models must differ"),
         (("compare", "--model", "ease", "--metric", "recall@7"), "the metric must be one of"),
         (("compare", "--model", "ease", "--epochs", 3), "epochs would have no effect"),
+        (("train", "--metric", "recal@5"), "got 'recal@5'"),
+        (("train", "--metric", "recall"), "got 'recall'"),
+        (("train", "--metric", "recall@0"), "got 'recall@0'"),
+        (("train", "--metric", "recall@5000"), "such as --metric recall@5"),
+        (("train", "--model", "buir-nb:metric=ndcg@5000"), "such as --metric ndcg@5"),
+        (
+            ("train", "--set", "metric=recall@5", "--metric", "recall@5"),
+            "metric is given twice: by --set and by --metric",
+        ),
+        (("train", "--set", "seed=1", "--seed", 1), "seed is given twice"),
+        (("train", "--set", "device=cpu", "--device", "cpu"), "device is given twice"),
+        (
+            ("train", "--model", "bpr", "--set", "negatives=uniform", "--negatives", "uniform"),
+            "negatives is given twice: by --set and by --negatives",
+        ),
+        (("train", "--model", "buir-nb:seed=3", "--seed", 4), "seed is given twice: in --model"),
+        (("train", "--no-header"), "umls' is a knowledge graph, for which header would have no effect"),
+        (("compare", "--model", "bpr", "--set", "device=cpu", "--device", "cpu"), "device is given twice"),
+        (("compare", "--model", "bpr", "--set", "metric=recall@5", "--metric", "recall@10"), "metric is given twice"),
+        (("compare", "--model", "buir-nb", "--metric", "recall@5000", "--k", "5000"), "such as --k 5"),
     ],
 )
 def test_refusals(arguments: tuple[Any, ...], message: str, tmp_path: Path) -> None:
@@ -281,6 +302,8 @@ def test_refusals(arguments: tuple[Any, ...], message: str, tmp_path: Path) -> N
         (("similar", "--item", "nothing"), "the item 'nothing' is not known"),
         (("evaluate", "--k", "25"), "longer than there are candidates, 24"),
         (("evaluate", "--data", "none.csv"), "none.csv"),
+        (("evaluate", "--data", "none.csv", "--part", "valid"), "--part would have no effect with --data"),
+        (("evaluate", "--no-header", "--min-rating", 3), "--header, --min-rating would have no effect without --data"),
     ],
 )
 def test_refused_questions(arguments: tuple[Any, ...], message: str, trained: Path) -> None:
@@ -373,3 +396,44 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
             del epoch["seconds"]
     for name in ("validation", "test", "history", "health"):
         assert found[name] == told[name], name
+
+
+def test_header_and_columns(trained: Path, likes: Path, tmp_path: Path) -> None:
+    later = tmp_path / "later.csv"
+    later.write_text("\n".join(f"user_{user:02};x;item_{user % 24:02}" for user in range(40)) + "\n", encoding="utf-8")
+    asked = ("evaluate", "--model", trained, "--k", 5, "--json", "--data", later)
+    done = rec(*asked, "--user", 0, "--item", 2, "--rating", "none", "--separator", ";", "--no-header")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)["counts"]
+    named = tmp_path / "named.csv"
+    named.write_text("a;b;c\n" + later.read_text(encoding="utf-8"), encoding="utf-8")
+    again = rec(*asked[:-1], named, "--user", 0, "--item", 2, "--header", "--separator", ";")
+    assert again.exit_code == 0, again.stderr
+    assert json.loads(again.stdout)["counts"] == told
+
+
+def test_one_command_at_a_time(columns: tuple[Any, ...], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with hold_folder(out):
+        for command in (("train", "--model", "ease"), ("compare", "--model", "ease", "--k", 20)):
+            done = rec(*command, *columns, "--out", out)
+            assert done.exit_code == 2
+            assert "another command is writing into" in done.stderr
+    assert not list(out.glob("*.json"))
+
+
+def test_predictor_off_by_any_spelling(columns: tuple[Any, ...], tmp_path: Path) -> None:
+    done = rec("train", *columns, *SMALL, "--k", 5, "--set", "predictor=False", "--out", tmp_path / "out", "--quiet")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert found["model"]["options"]["predictor"] is False
+
+
+def test_the_configuration_is_kept(columns: tuple[Any, ...], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert rec("train", *columns, "--model", "ease:l2=3", "--k", 5, "--out", out, "--quiet").exit_code == 0
+    again = rec("train", "--config", out / "config.json", "--out", tmp_path / "again", "--quiet")
+    assert again.exit_code == 0, again.stderr
+    results = [(folder / "results.csv").read_bytes() for folder in (out, tmp_path / "again")]
+    assert results[0] == results[1]
+    assert rec("train", *columns, "--model", "ease:l2=4", "--k", 5, "--out", out).exit_code == 2

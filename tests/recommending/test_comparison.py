@@ -28,13 +28,13 @@ def plan(path: Path, *models: str, **more: Any) -> ComparisonPlan:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models that were fitted."""
     fitted: list[str] = []
-    fit = comparison.fit_once
+    fit = comparison.run_once
 
     def count(choice: ModelChoice, *args: Any, **options: Any) -> Any:
         fitted.append(choice.name)
         return fit(choice, *args, **options)
 
-    monkeypatch.setattr(comparison, "fit_once", count)
+    monkeypatch.setattr(comparison, "run_once", count)
     return fitted
 
 
@@ -42,7 +42,8 @@ def test_the_figures_are_those_of_single_runs(likes: Path) -> None:
     found = compare_recommenders(plan(likes), progress=False)
     split = load_interactions(DataSettings(str(likes))).split
     for seed in (0, 1):
-        model = build_recommender("buir-id", **SHARED, seed=seed, device="cpu").fit(split.train, split.valid)
+        model = build_recommender("buir-id", **SHARED, metric=METRIC, seed=seed, device="cpu")
+        model.fit(split.train, split.valid)
         alone = evaluate(model, split.test, hide=split.valid, ks=(5, 20), progress=False)
         (run,) = (run for run in found.runs_of("buir-id") if run["seed"] == seed)
         assert run["test"]["metrics"] == alone.metrics
@@ -178,3 +179,53 @@ def test_what_does_not_fit_shows_before_any_training(likes: Path, counted: list[
         with pytest.raises(InvalidInputError, match=message):
             compare_recommenders(plan(likes, *models, **changes), progress=False)
     assert counted == []
+
+
+def test_the_metric_decides_when_training_stops(likes: Path) -> None:
+    models = ("buir-id", "buir-id:metric=ndcg@5", "buir-nb:paper", "ease")
+    choices = {str(one.label): one.options.get("metric") for one in plan(likes, *models).choices}
+    assert [choices[one] for one in models] == [METRIC, "ndcg@5", None, None]
+    shared = plan(likes, "buir-id", shared={**SHARED, "metric": "hit@5"})
+    assert shared.choices[0].options["metric"] == "hit@5"
+    assert "metric" not in plan(likes, "buir-id", metric="recall@20").choices[0].options
+    found = compare_recommenders(plan(likes, "buir-id", seeds=(0,), floors=False), progress=False)
+    assert found.runs[0]["history"]["metric"] == METRIC
+
+
+def test_too_long_lists_name_their_option(likes: Path) -> None:
+    for models, more, message in (
+        (("buir-id:metric=ndcg@50",), {}, "ndcg@50, which decides.*such as --metric ndcg@5, or metric=ndcg@5 as an"),
+        (("buir-nb:paper",), {}, "capped_precision@50, which decides when the training of buir-nb:paper stops"),
+        (("buir-id",), {"ks": (5, 50)}, "a list of 50 items is longer.*such as --k 5"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            compare_recommenders(plan(likes, *models, **more), progress=False)
+
+
+def test_models_that_draw_nothing_do_not_differ_by_chance(likes: Path) -> None:
+    found = compare_recommenders(plan(likes, "ease", "two-hop", shared={}, seeds=(0, 1, 2)), progress=False)
+    for one in found.significance.values():
+        assert (one["runs"]["p_t"], one["runs"]["low"], one["runs"]["high"]) == (None, None, None)
+    column = found.table().columns.index("p, seeds")
+    assert {row[column] for row in found.table().rows} == {"\N{EN DASH}"}
+
+
+def test_resumed_results_are_in_the_same_order(likes: Path, tmp_path: Path) -> None:
+    asked = plan(likes, "buir-id", "ease", ks=(5, 10, 20), seeds=(0,))
+    first, again = (compare_recommenders(asked, runs=tmp_path, progress=False) for _ in range(2))
+    assert first.to_csv() == again.to_csv()
+    assert first.to_csv().splitlines()[0].split(",")[2:6] == ["recall@5", "recall@10", "recall@20", "precision@5"]
+    assert first.to_html() == again.to_html()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "temporal"}, "resplit would have no effect"),
+        ({"valid": "v.csv", "test": "t.csv"}, "resplit would have no effect"),
+        ({"split_seed": 3}, "split_seed would have no effect"),
+    ],
+)
+def test_refused_splits(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        ComparisonPlan(("ease",), DataSettings("likes.csv", **settings), resplit=True)

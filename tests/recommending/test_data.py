@@ -83,6 +83,15 @@ def test_own_test_file(likes: Path, tmp_path: Path) -> None:
         ({"relation": "likes"}, "relation is for knowledge graphs"),
         ({"rating": True}, "rating must be the name or the position"),
         ({"valid": "v.csv", "test": "t.csv", "beta": 0.3}, "beta would have no effect"),
+        (
+            {"test": "t.csv", "split": "random", "test_share": 0.2},
+            "test_share would have no effect: the test pairs have",
+        ),
+        (
+            {"valid": "v.csv", "test": "t.csv", "split": "random", "split_seed": 3},
+            "split, split_seed would have no effect",
+        ),
+        ({"split": "temporal", "split_seed": 3}, "split_seed would have no effect: the temporal split draws nothing"),
         ({"data": "umls", "min_rating": 3.0, "user": "u"}, "user, min_rating would have no effect"),
     ],
 )
@@ -109,3 +118,27 @@ def test_refused_files(text: str, settings: dict[str, Any], message: str, tmp_pa
 def test_an_unknown_relation() -> None:
     with pytest.raises(InvalidInputError, match="no triple has the relation 'affcts'"):
         load_interactions(DataSettings("umls", relation="affcts"))
+
+
+@pytest.mark.parametrize("kind", ["temporal", "leave-one-out"])
+def test_validation_pairs_are_the_last_beside_a_test_file(kind: str, tmp_path: Path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    rows = [f"u{user},i{(user + step) % 10},{10 * step + user}" for user in range(4) for step in range(10)]
+    train.write_text("\n".join(["user,item,time", *rows]) + "\n", encoding="utf-8")
+    more = [f"v{user},i{item},5" for user in range(3) for item in range(10)]
+    train.write_text("\n".join(["user,item,time", *rows, *more]) + "\n", encoding="utf-8")
+    test.write_text("user,item,time\n" + "".join(f"u{user},j,999\n" for user in range(4)), encoding="utf-8")
+    train.write_text(train.read_text(encoding="utf-8") + "w,j,1\n", encoding="utf-8")
+    share = {"valid_share": 0.1} if kind == "temporal" else {}
+    split = load_interactions(DataSettings(str(train), test=str(test), split=kind, **share)).split
+    assert len(split.train) + len(split.valid) == 71
+    assert split.train.times is not None
+    assert split.valid.times is not None
+    if kind == "temporal":
+        assert sorted(split.valid.times.tolist()) == [80, 81, 82, 83, 90, 91, 92, 93][1:]
+        assert split.train.times.max() < split.valid.times.min()
+    else:
+        assert {90.0, 91.0, 92.0, 93.0} <= set(split.valid.times.tolist())
+        assert split.train.times.max() == 83
+    assert split.options["validation"] == kind
+    assert "test" not in split.options

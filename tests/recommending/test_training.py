@@ -10,6 +10,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.recommending import DataSettings, ModelChoice, NegativeSources, TrainingPlan, open_recommender
+from kgneg.recommending.folders import hold_folder
 from kgneg.recommending.training import train_recommender
 from kgneg.recsys import BUIR, Interactions, evaluate
 
@@ -151,7 +152,10 @@ def test_graph_negatives(likes: Path, tmp_path: Path) -> None:
         ({"seed": -1}, "seed must be at least 0"),
         ({"seed": 2**32}, "below 2"),
         ({"device": "cuda:77"}, "is not there"),
-        ({"model": "buir-nb:metric=recall@50"}, "a list of 50 items is longer than the catalogue"),
+        (
+            {"model": "buir-nb:metric=recall@50"},
+            "recall@50, which decides .* longer than the catalogue of likes, .* --metric recall@5",
+        ),
         ({"sources": NegativeSources(texts="x")}, "texts would have no effect"),
         ({"sources": NegativeSources(kg="x")}, "kg would have no effect"),
     ],
@@ -177,3 +181,40 @@ def test_refused_configurations(text: str, message: str, tmp_path: Path) -> None
         TrainingPlan.read(path)
     with pytest.raises(InvalidInputError, match="cannot be read"):
         TrainingPlan.read(tmp_path / "none.json")
+
+
+def test_one_model_in_a_folder(likes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train_recommender(plan(likes), out, progress=False).write(out)
+    config = TrainingPlan.read(out / "config.json")
+    assert config == plan(likes)
+    for other in ("ease", "two-hop"):
+        with pytest.raises(InvalidInputError, match="give another folder, or begin anew with --fresh"):
+            train_recommender(plan(likes, other), out, progress=False)
+    assert (out / "history.csv").exists()
+    train_recommender(plan(likes, "ease"), out, progress=False, fresh=True).write(out)
+    assert not (out / "history.csv").exists()
+    assert not (out / "checkpoint.safetensors").exists()
+    train_recommender(plan(likes, "ease"), out, progress=False).write(out)
+    with pytest.raises(InvalidInputError, match="begin anew with --fresh"):
+        train_recommender(plan(likes, "ease:l2=3"), out, progress=False)
+    with pytest.raises(InvalidInputError, match="begin anew with --fresh"):
+        train_recommender(plan(likes), out, progress=False)
+
+
+def test_one_command_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    with hold_folder(out):
+        with pytest.raises(InvalidInputError, match="another command is writing into"), hold_folder(out):
+            pass
+        with hold_folder(tmp_path / "other"):
+            pass
+        monkeypatch.setenv("RANK", "1")
+        with hold_folder(out):  # a further process of the same command
+            pass
+        monkeypatch.delenv("RANK")
+    with hold_folder(out) as folder:
+        assert folder == out
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="is a file, expected a folder"), hold_folder(tmp_path / "file"):
+        pass

@@ -75,3 +75,12 @@ def test_refusals() -> None:
         pairs.at_least(count="cells")  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="items must be at least 0, got -1"):
         pairs.at_least(items=-1)
+
+
+def test_remedies_are_for_what_was_asked() -> None:
+    pairs = interactions([(0, 0), (0, 1), (1, 1)])
+    with pytest.raises(InvalidInputError, match=r"at_least\(users, items\), on the command line --min-user") as found:
+        pairs.k_core(3)
+    assert "once=True" not in str(found.value)
+    with pytest.raises(InvalidInputError, match=r"take smaller ones$"):
+        pairs.at_least(users=3)

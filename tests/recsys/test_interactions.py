@@ -164,3 +164,18 @@ def test_summary() -> None:
     }
     empty = torch.empty(0, dtype=torch.int64)
     assert "pairs per user    none" in Interactions(empty, empty, num_users=0, num_items=0).summary()
+
+
+def test_no_pair_is_out_of_the_tables() -> None:
+    pairs = Interactions(torch.tensor([1]), torch.tensor([0]), num_users=3, num_items=3)
+    users, items = torch.tensor([1, 0, 2, 5, -1]), torch.tensor([0, 3, -3, 0, 6])
+    assert pairs.contains(users, items).tolist() == [True, False, False, False, False]
+
+
+def test_reports_count_in_words() -> None:
+    report = InteractionReport(rows=131, kept=1, filtered=125, users_filtered=6, items_filtered=1, unknown_items=1)
+    assert str(report) == (
+        "131 rows, 1 pair kept; dropped: 1 row of an unknown item, 125 rows of users or items with too few, 6 users, "
+        "1 item"
+    )
+    assert str(InteractionReport(rows=1, kept=1)) == "1 row, 1 pair kept; dropped: nothing"

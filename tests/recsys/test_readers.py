@@ -63,7 +63,15 @@ TABLES: list[tuple[str, str, dict[str, Any], list[Row]]] = [
     ),
     ("a.txt", "ann milk 4.5\n ann   tea 2\t\nbob tea 5", {}, without(USUAL, 3)),
     ("a.txt", "ann<>milk\nann<>tea\nbob<>tea", {"separator": "<>", "header": False}, without(USUAL, 2, 3)),
+    ("a.csv", "user_id,item_id,2024\nann,milk,1\nann,tea,1\nbob,tea,1\n", {}, without(USUAL, 2, 3)),
     ("a.txt", "ann|milk|4.5|300\nann|tea|2|100\nbob|tea|5|200", {}, USUAL),
+    (
+        "a.csv",
+        "user,item,time\nann,milk,1970-01-01T00:05:00Z\nann,tea,1970-01-01 00:01:40\n"
+        "bob,tea,1970-01-01T01:03:20+01:00\n",
+        {},
+        without(USUAL, 2),
+    ),
     ("u.data", "2\t7\t3\t300\n2\t10\t2\t100\n11\t7\t5\t200\n", {}, NUMBERS),
     ("ratings.dat", "2::7::3::300\n2::10::2::100\n11::7::5::200\n", {}, NUMBERS),
     ("a.dat", "2::7::3::300\n2::10::2::100\n11::7::5::200\n", {"format": "movielens"}, NUMBERS),
@@ -194,7 +202,12 @@ def test_adjacency_like_loops(lists: list[list[int]], counted: bool) -> None:
             "'name', 'movieId'; none has a usual name for the user. Name it with user=",
         ),
         ("a.csv", "user,uid,item\nann,1,7\n", {}, "several could be the user"),
-        ("a.csv", "user,item,score,stars\nann,1,7,7\n", {}, "several could be the rating.*--rating; or say rating=False to read without, on the command line --rating none"),
+        (
+            "a.csv",
+            "user,item,score,stars\nann,1,7,7\n",
+            {},
+            "several could be the rating.*--rating; or say rating=False to read without, on .* --rating none",
+        ),
         ("a.csv", "user,user,item\nann,1,7\n", {"user": "user"}, "has several columns 'user'; give the position"),
         (
             "a.csv",
@@ -230,10 +243,33 @@ def test_adjacency_like_loops(lists: list[list[int]], counted: bool) -> None:
         ("a.csv", CSV, {"format": "inter"}, "'userId,movieId,rating,timestamp' has no type"),
         ("a.csv", CSV, {"separator": ""}, "separator must not be empty"),
         ("a.txt", "ann\ntea\n", {}, "no separator divides all lines.*table, inter, movielens, adjacency, counted"),
-        ("a.txt", "ann tea\nbob milk\n", {}, "'ann', 'tea', could be names or a row; say header=True or header=False"),
+        (
+            "a.txt",
+            "ann tea\nbob milk\n",
+            {},
+            "'ann', 'tea', could be names or a row; say header=True or header=False, on .* --header or --no-header",
+        ),
         ("a.txt", "a b c d e 1\n", {}, "6 columns without names; say which are which"),
         ("a.txt", "a b 3\n", {"user": 0}, "has the columns '0', '1', '2'; none has a usual name for the item"),
-        ("a.txt", "1 5\n", {}, "fit table and counted; the first line is '1 5'. Say which it is: format=... \\(--format\\) with one of"),
+        (
+            "a.txt",
+            "1 5\n",
+            {},
+            r"fit table and counted; the first line is '1 5'. Say which it is: format=... \(--format\) with one of",
+        ),
+        (
+            "a.csv",
+            "user,item,time\na,x,2024-05-01\nb,x,May 2nd\n",
+            {},
+            "line 3, column 'time': the time 'May 2nd' is no date",
+        ),
+        (
+            "a.csv",
+            "user,item,time\na,x,May 2nd\n",
+            {},
+            "'May 2nd' is no number; give numbers or dates such as.*--time none",
+        ),
+        ("a.csv", "user,item,rating\na,x,2024-05-01\n", {}, "'2024-05-01' is no number; give numbers, or rating=False"),
         ("a.txt", "0 1 2\n1 1 5\n", {}, "fit table and adjacency"),
         ("a.txt", "2 1 2\n1 5\n", {}, "fit adjacency and counted"),
         ("a.txt", "7 1 2\n7 1\n", {}, "its first lines of integers fit none"),
@@ -332,3 +368,11 @@ def test_a_million_rows(tmp_path: Path) -> None:
     pairs = Interactions.read(tmp_path / "a.csv")
     assert time.process_time() - start < 10
     assert len(pairs) == len(frame[["user", "item"]].drop_duplicates())
+
+
+def test_dates_are_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,item,date\nann,tea,2024-05-01\nbob,tea,2024-05-01T12:00:00.5\n", encoding="utf-8")
+    times = Interactions.read(path).times
+    assert times is not None
+    assert times.tolist() == [1714521600.0, 1714564800.5]

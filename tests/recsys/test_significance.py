@@ -129,3 +129,10 @@ def test_runs_must_pair() -> None:
         compare_runs([], [])
     with pytest.raises(InvalidInputError, match="no figure 'ndcg@20'; it has recall@20"):
         compare_runs([result([0.1])], [0.1], "ndcg@20")
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25])
+def test_equal_differences_say_nothing_about_chance(shift: float) -> None:
+    found = compare_runs([0.5 + shift] * 3, [0.5] * 3)
+    assert (found.difference, found.p_t, found.low, found.high) == (shift, None, None, None)
+    assert compare_runs([0.5, 0.75], [0.25, 0.5]).p_t is None

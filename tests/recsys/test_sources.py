@@ -161,3 +161,11 @@ def test_triples_of_ids_without_labels() -> None:
 def test_triples_refused(triples: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Interactions.from_triples(triples, **options)
+
+
+@pytest.mark.parametrize("value", [1e19, 2.0**53])
+def test_ids_that_are_too_large(value: float) -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"row 1 \(from 0\), column 'user': the user .* is too large to be told"
+    ):
+        Interactions.from_frame(pd.DataFrame({"user": [1.0, value], "item": [1, 2]}))

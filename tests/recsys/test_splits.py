@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.recsys import Interactions, InteractionSplit
+from kgneg.recsys.splits import hold_out
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=8, max_size=60)
 
@@ -209,3 +210,35 @@ def test_given_parts() -> None:
         InvalidInputError, match="labels of the training and test parts differ; read it with like=train"
     ):
         InteractionSplit(parts[0], parts[1], full(3, 3, user_labels="abc"))
+
+
+@given(ROWS, st.data())
+@settings(deadline=None)
+def test_held_out_pairs_are_the_last(rows: list[tuple[int, int]], data: st.DataObject) -> None:
+    times = data.draw(st.lists(st.integers(0, 6), min_size=len(rows), max_size=len(rows)))
+    pairs = interactions(rows, times)
+    assert pairs.times is not None
+    held, options = hold_out(pairs, "temporal", valid=0.3)
+    assert options == {"valid": 0.3}
+    assert int(held.sum()) >= round(0.3 * len(pairs))
+    if bool(held.any() and not held.all()):
+        assert pairs.times[~held].max() < pairs.times[held].min()
+    held, options = hold_out(pairs, "leave-one-out", seed=3)
+    assert options == {"seed": 3}
+    for user in range(4):
+        mine = pairs.users == user
+        assert int(held[mine].sum()) == (int(mine.sum()) > 1)
+        if bool(held[mine].any()):
+            assert pairs.times[mine & held].item() == pairs.times[mine].max()
+
+
+def test_held_out_shares() -> None:
+    pairs = full(4, 10)
+    held, options = hold_out(pairs, "random", valid=0.95, seed=1)
+    assert (int(held.sum()), options) == (38, {"seed": 1, "valid": 0.95})
+    held, options = hold_out(full(40, 10), "beta", beta=0.5)
+    assert (int(held.sum()), options) == (40 * 2, {"seed": 0, "beta": 0.5})
+    with pytest.raises(InvalidInputError, match="the temporal split needs times"):
+        hold_out(pairs, "temporal")
+    with pytest.raises(InvalidInputError, match="valid must be above 0 and below 1, got 1"):
+        hold_out(pairs, "random", valid=1)

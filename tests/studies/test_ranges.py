@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kgneg.compare.samplers import parse_options
 from kgneg.core.errors import InvalidInputError
 from kgneg.studies.ranges import check_range, parse_fix, parse_range, read_space
 
@@ -105,3 +106,12 @@ def test_files(tmp_path: Path) -> None:
     path.write_text("fix: [\n", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="cannot be read"):
         read_space(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("True", True), ("false", False), ("FALSE", False), ("Falsehood", "Falsehood")]
+)
+def test_truth_in_any_case(text: str, value: Any) -> None:
+    assert parse_fix(f"predictor={text}") == ("predictor", value)
+    assert parse_range(f"predictor={text},7") == ("predictor", {"type": "categorical", "choices": [value, 7]})
+    assert parse_options("buir-nb", f"predictor={text}") == {"predictor": value}

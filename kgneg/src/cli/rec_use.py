@@ -40,8 +40,8 @@ def evaluate_command(*, folder: str, ks: tuple[int, ...], out: str | None, as_js
     kgneg rec evaluate --model out
     kgneg rec evaluate --model out --data later.tsv --k 5,10 --out judged --json
 
-    Pairs of --data that the model was trained on are left out, and so are users and items that it does not know. Options
-    such as --user say how --data is read.
+    Pairs of --data that the model was trained on are left out, and so are users and items that it does not know.
+    Options such as --user say how --data is read.
     """  # noqa: D301
     from kgneg.core.validation import validate_device
     from kgneg.recommending import open_recommender

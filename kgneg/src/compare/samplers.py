@@ -148,7 +148,9 @@ def _split(text: str) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    """Read a value as JSON, or take it as it is."""
+    """Read a value as JSON, where true and false may be in any case; or take it as it is."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     try:
         return json.loads(text, parse_constant=_refuse)
     except ValueError:

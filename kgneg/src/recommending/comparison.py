@@ -84,10 +84,9 @@ class ComparisonPlan:
     def _share(self, choice: ModelChoice) -> ModelChoice:
         """Add the options that are meant for all, where the model has them and was not given them."""
         options = {name: one for name, one in self.shared.items() if choice.knows(name) and name not in choice.options}
-        entry, preset = find_model(choice.name)
-        if choice.is_trained and not any("metric" in one for one in (options, choice.options, preset)):
-            if self.metric != option_names(choice.name)["metric"]:
-                options["metric"] = self.metric
+        own = {**find_model(choice.name)[1], **choice.options, **options}
+        if choice.is_trained and "metric" not in own and self.metric != option_names(choice.name)["metric"]:
+            options["metric"] = self.metric
         return choice.with_options(options, label=choice.label) if options else choice
 
     def _check_seeds(self) -> None:
