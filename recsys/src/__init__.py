@@ -30,7 +30,7 @@ from kgneg.recsys.buir import BUIR
 from kgneg.recsys.collapse import EmbeddingHealth, embedding_health
 from kgneg.recsys.directau import DirectAU
 from kgneg.recsys.ease import EASE
-from kgneg.recsys.encoders import Encoder, IdEncoder, NeighborEncoder, build_encoder
+from kgneg.recsys.encoders import IdEncoder, NeighborEncoder, NodeEncoder, build_encoder
 from kgneg.recsys.evaluation import Evaluation, evaluate
 from kgneg.recsys.history import History
 from kgneg.recsys.interaction_report import InteractionReport
@@ -58,7 +58,6 @@ __all__ = [
     "MODELS",
     "DirectAU",
     "EmbeddingHealth",
-    "Encoder",
     "Evaluation",
     "History",
     "IdEncoder",
@@ -71,6 +70,7 @@ __all__ = [
     "MomentumPair",
     "NegativeItems",
     "NeighborEncoder",
+    "NodeEncoder",
     "Popularity",
     "Recommendations",
     "Recommender",

@@ -12,7 +12,7 @@ from torch.nn import functional
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_flag, validate_number, validate_share
 from kgneg.recsys.collapse import CollapseMonitor, CollapseReport, bias_share
-from kgneg.recsys.encoders import Encoder, build_encoder, check_encoder, gather
+from kgneg.recsys.encoders import NodeEncoder, build_encoder, check_encoder, gather
 from kgneg.recsys.folding import fold_vectors
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.momentum import MomentumPair, momentum_at
@@ -213,7 +213,7 @@ class BUIR(TrainedRecommender):
         )
 
     @property
-    def _answering(self) -> Encoder:
+    def _answering(self) -> NodeEncoder:
         online = self.options["answer"] == "online" or not self.options["stop_gradient"]
         return self.pair.online if online else self.pair.target
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose
-from kgneg.recsys.encoders import ENCODERS, Encoder, build_encoder, check_encoder, gather
+from kgneg.recsys.encoders import ENCODERS, NodeEncoder, build_encoder, check_encoder, gather
 from kgneg.recsys.folding import fold_vectors
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.trained import TrainedRecommender, split_options
@@ -34,7 +34,7 @@ class EncodedRecommender(TrainedRecommender):
     :param training: settings of the training
     """
 
-    encoder: Encoder
+    encoder: NodeEncoder
 
     def __init__(
         self,

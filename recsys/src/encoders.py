@@ -14,14 +14,14 @@ from kgneg.core.validation import choose, validate_count
 from kgneg.recsys.graph import BipartiteGraph, CompressedLGConv, propagate, validate_drop
 from kgneg.recsys.interactions import Interactions
 
-__all__ = ["ENCODERS", "Encoder", "IdEncoder", "NeighborEncoder", "build_encoder"]
+__all__ = ["ENCODERS", "IdEncoder", "NeighborEncoder", "NodeEncoder", "build_encoder"]
 
 #: The names that :func:`build_encoder` knows.
 ENCODERS = ("id", "neighbor")
 _STARTS = ("xavier_uniform", "xavier_normal")
 
 
-class Encoder(nn.Module, ABC):
+class NodeEncoder(nn.Module, ABC):
     """Vectors for users and items; the nodes are the users and after them the items.
 
     :param train: the interactions that give the sizes
@@ -81,7 +81,7 @@ class Encoder(nn.Module, ABC):
         return users, items
 
 
-class IdEncoder(Encoder):
+class IdEncoder(NodeEncoder):
     """One vector for each user and item, looked up.
 
     >>> pairs = Interactions(torch.tensor([0]), torch.tensor([1]), num_users=2, num_items=3)
@@ -106,7 +106,7 @@ class IdEncoder(Encoder):
         """
 
 
-class NeighborEncoder(Encoder):
+class NeighborEncoder(NodeEncoder):
     """The mean over the layers of LightGCN, on a graph that may be thinned at random at each call.
 
     Source: He et al., LightGCN, SIGIR 2020; the thinning: Lee et al., Bootstrapping User and Item Representations for
@@ -180,7 +180,7 @@ def build_encoder(
     start: str = "xavier_uniform",
     layers: int = 3,
     drop: float = 0.0,
-) -> Encoder:
+) -> NodeEncoder:
     """Make an encoder by name.
 
     :param name: ``"id"`` or ``"neighbor"``

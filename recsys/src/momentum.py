@@ -11,7 +11,7 @@ from torch import nn
 
 from kgneg.core.typing import FloatTensor
 from kgneg.core.validation import choose, validate_share
-from kgneg.recsys.encoders import Encoder
+from kgneg.recsys.encoders import NodeEncoder
 
 __all__ = ["MomentumPair", "momentum_at"]
 
@@ -42,7 +42,7 @@ class MomentumPair(nn.Module):
 
     The target starts as a copy, has no gradient, and is moved in place, in one call for all its parameters.
 
-    Where encoding is a linear map that stays the same (:attr:`~kgneg.recsys.encoders.Encoder.average_outputs`), the
+    Where encoding is a linear map that stays the same (:attr:`~kgneg.recsys.encoders.NodeEncoder.average_outputs`), the
     outputs of the target are the same moving average of the outputs of the online encoder. :meth:`encode` then never
     propagates for the target: it moves the outputs that it keeps. Rounding makes these drift; :meth:`refresh` has them
     computed anew.
@@ -60,7 +60,7 @@ class MomentumPair(nn.Module):
     [[0.25], [0.25]]
     """
 
-    def __init__(self, online: Encoder) -> None:
+    def __init__(self, online: NodeEncoder) -> None:
         super().__init__()
         self.online = online
         shared = {id(part): part for part in online.children()}  # they have no parameters, but may have a graph

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.recsys.encoders import Encoder, IdEncoder, NeighborEncoder, build_encoder
+from kgneg.recsys.encoders import IdEncoder, NeighborEncoder, NodeEncoder, build_encoder
 from kgneg.recsys.momentum import MomentumPair, momentum_at
 from kgneg.recsys.synthetic import synthetic_interactions
 
@@ -17,7 +17,7 @@ def pair(name: str = "neighbor", **options: float) -> MomentumPair:
     return MomentumPair(build_encoder(name, synthetic_interactions(), dim=6, generator=generator, **options))
 
 
-def nudge(encoder: Encoder, seed: int) -> None:
+def nudge(encoder: NodeEncoder, seed: int) -> None:
     with torch.no_grad():
         encoder.table += torch.randn(encoder.table.shape, generator=torch.Generator().manual_seed(seed))
 
