@@ -9,18 +9,18 @@
     print(evaluate(model, split.test, hide=[split.valid]).metrics["recall@20"])
     print(model.recommend(["a user"], k=10).to_frame())
 
-=================  =============================================  ====================================================
-class              learns from                                    names for :func:`build_recommender`
-=================  =============================================  ====================================================
-:class:`BUIR`      pairs alone, by a target that follows          ``buir-nb``, ``buir-id``, each with ``:paper``
-:class:`LightGCN`  pairs and negatives of any corruptor, a graph  ``lightgcn``, ``lightgcn-softmax``
-:class:`BPRMF`     pairs and negatives of any corruptor           ``bpr``
-:class:`DirectAU`  pairs, and the spread of a batch               ``directau``
-:class:`EASE`      a ridge regression of items on items           ``ease``
-:class:`ItemKNN`   similar items                                  ``itemknn``
-:class:`TwoHop`    what similar users have                        ``two-hop``
-:class:`Popularity`  how often items occur                        ``popularity``
-=================  =============================================  ====================================================
+===================  =============================================  ==============================================
+class                learns from                                    names for :func:`build_recommender`
+===================  =============================================  ==============================================
+:class:`BUIR`        pairs alone, by a target that follows          ``buir-nb``, ``buir-id``, each with ``:paper``
+:class:`LightGCN`    pairs and negatives of any corruptor, a graph  ``lightgcn``, ``lightgcn-softmax``
+:class:`BPRMF`       pairs and negatives of any corruptor           ``bpr``
+:class:`DirectAU`    pairs, and the spread of a batch               ``directau``
+:class:`EASE`        a ridge regression of items on items           ``ease``
+:class:`ItemKNN`     similar items                                  ``itemknn``
+:class:`TwoHop`      what similar users have                        ``two-hop``
+:class:`Popularity`  how often items occur                          ``popularity``
+===================  =============================================  ==============================================
 """
 
 from __future__ import annotations
