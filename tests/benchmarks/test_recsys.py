@@ -200,7 +200,7 @@ def test_another_default_is_another_training(
         return {"failure": "InvalidInputError: stop"}
 
     monkeypatch.setattr(recsys_runs, "run_model", note)
-    monkeypatch.setattr(BUIR, "training_default", {"lr": 0.123})
+    monkeypatch.setattr(BUIR, "training_default", {"patience": 3})
     found = Cell("toy", pairs, 0.5, "buir-nb", BUDGET, cells["folder"]).run()
     assert len(calls) == BUDGET.seeds
     assert found["failure"] == "seed 0: InvalidInputError: stop"
@@ -355,7 +355,7 @@ def test_pages_are_written_between_marks(results: dict[str, Any], tmp_path: Path
 
 def test_the_restated_procedure_has_the_same_graph_and_a_falling_loss(pairs: Interactions) -> None:
     encoder = NeighborEncoder(pairs, dim=4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(adjacency(pairs).to_dense(), encoder.graph.view().matrix.to_dense())
+    torch.testing.assert_close(adjacency(pairs).to_dense(), encoder.graph.view().to_sparse().to_dense())
     common: dict[str, Any] = {"dim": 16, "momentum": 0.9, "batch_size": 256, "lr": 0.01, "weight_decay": 0.0}
     for layers, drop in ((0, 0.0), (2, 0.2)):
         runs = authors_epochs(pairs, layers=layers, drop=drop, **common)

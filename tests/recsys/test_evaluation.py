@@ -305,15 +305,15 @@ def test_refusals() -> None:
     refusal("metric must be one of recall, .*; got 'map'", metrics=("map",))
     refusal("candidates must be one of trained", candidates="all")
     refusal("candidates must be 'trained' or", candidates=torch.ones(9))
-    refusal("test interactions are about 12 users and 8 items, the model about 12 and 9", test=one_pair(0, 0, items=8))
-    refusal("hidden interactions are about 11 users", hide=[empty(users=11)])
+    refusal("the test part has a table of 8 items, training one of 9", test=one_pair(0, 0, items=8))
+    refusal("the hidden part has a table of 11 users, training one of 12", hide=[empty(users=11)])
     refusal("1 test pairs are also hidden pairs, for example user 2 and item 8", hide=one_pair(2, 8))
     refusal("test pairs are also training pairs", test=model.seen)
     refusal("none of the 1 users with test items has training items", test=one_pair(0, 0), hide=())
     refusal("NaN", model=Table(torch.full((12, 9), torch.nan), model.seen))
     labelled = pairs_of(torch.eye(12, 9) > 0, user_labels=[f"u{one}" for one in range(12)])
     refusal(
-        "the users of the test interactions have other labels",
+        "the users of the test part have other labels",
         model=Table(model.table.data, labelled),
         hide=(),
         test=one_pair(0, 3, user_labels=[f"v{one}" for one in range(12)]),
