@@ -106,7 +106,7 @@ def epoch(options: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for row, (preset, more) in EPOCHS.items():
         model = build_recommender(preset, **more)
-        key = {"row": row, "options": spelled(model.options), "training": settings_of(model), "rounds": options.rounds}
+        key = {"row": row, "options": spelled(model.options), "training": settings_of(model, train), "rounds": options.rounds}
         key |= {"train": train.fingerprint(), "versions": versions()}
         found = cells.get(
             row.replace(", ", "-").replace(" ", "-"), key, lambda p=preset, m=more: race(p, m, train, options)
@@ -126,15 +126,15 @@ def epoch_pairs(options: argparse.Namespace) -> tuple[Interactions, str]:
     return pairs.split("beta", beta=0.5, seed=0).train, options.epoch_set
 
 
-def settings_of(model: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = model.training_settings.to_dict()
-    return {name: settings[name] for name in ("batch_size", "lr", "weight_decay")}
+def settings_of(model: Any, train: Interactions) -> dict[str, Any]:
+    settings = model.training_settings
+    return {"batch_size": settings.pairs_per_step(len(train)), "lr": settings.lr, "weight_decay": settings.weight_decay}
 
 
 def race(preset: str, more: Mapping[str, Any], train: Interactions, options: argparse.Namespace) -> dict[str, Any]:
     """Go through the pairs with both procedures in turn; the first epoch of each is not counted."""
     model = build_recommender(preset, **more)
-    given = settings_of(model)
+    given = settings_of(model, train)
     own = model.options
     layers = own["layers"] if own["encoder"] == "neighbor" else 0
     drop = own["drop"] if layers else 0.0
@@ -167,7 +167,7 @@ def growth(options: argparse.Namespace) -> dict[str, Any]:
         batch = options.batch if regime == "same batch" else max(1, -(-size // options.parts_of_epoch))
         task = {"model": model, "size": size, "batch": batch, "steps": options.steps}
         made = build_recommender(model)
-        key = {**task, "options": spelled(made.options), "settings": settings_of(made), "versions": versions()}
+        key = {**task, "options": spelled(made.options), "settings": made.training_settings.to_dict(), "versions": versions()}
         found = cells.get(f"{model}-{size}-{batch}", key, lambda one=task: apart(one))
         rows.append({**task, "regime": regime, **found})
         print(
