@@ -106,7 +106,12 @@ def epoch(options: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for row, (preset, more) in EPOCHS.items():
         model = build_recommender(preset, **more)
-        key = {"row": row, "options": spelled(model.options), "training": settings_of(model, train), "rounds": options.rounds}
+        key = {
+            "row": row,
+            "options": spelled(model.options),
+            "training": settings_of(model, train),
+            "rounds": options.rounds,
+        }
         key |= {"train": train.fingerprint(), "versions": versions()}
         found = cells.get(
             row.replace(", ", "-").replace(" ", "-"), key, lambda p=preset, m=more: race(p, m, train, options)
@@ -167,7 +172,12 @@ def growth(options: argparse.Namespace) -> dict[str, Any]:
         batch = options.batch if regime == "same batch" else max(1, -(-size // options.parts_of_epoch))
         task = {"model": model, "size": size, "batch": batch, "steps": options.steps}
         made = build_recommender(model)
-        key = {**task, "options": spelled(made.options), "settings": made.training_settings.to_dict(), "versions": versions()}
+        key = {
+            **task,
+            "options": spelled(made.options),
+            "settings": made.training_settings.to_dict(),
+            "versions": versions(),
+        }
         found = cells.get(f"{model}-{size}-{batch}", key, lambda one=task: apart(one))
         rows.append({**task, "regime": regime, **found})
         print(
