@@ -12,7 +12,8 @@ from torch.nn import functional
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_flag, validate_number, validate_share
 from kgneg.recsys.collapse import CollapseMonitor, CollapseReport, bias_share
-from kgneg.recsys.encoders import NodeEncoder, build_encoder, check_encoder, gather
+from kgneg.recsys.cosine import cosine_to
+from kgneg.recsys.encoders import NodeEncoder, build_encoder, check_encoder
 from kgneg.recsys.folding import fold_vectors
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.momentum import MomentumPair, momentum_at
@@ -148,10 +149,11 @@ class BUIR(TrainedRecommender):
             outputs, targets = self.pair.encode(generator)
         else:
             outputs = targets = self.pair.online.outputs(generator)
-        predicted = self.predictor(gather(outputs, nodes))
+        distinct, places = nodes.unique(return_inverse=True)  # a node is predicted from once, however often it is there
+        predicted = functional.embedding(places, self.predictor(self.pair.online.rows(outputs, distinct)))
         # the user predicts the item, the item the user
-        wanted = gather(targets, nodes.roll(len(users)))
-        both = 2 - 2 * functional.cosine_similarity(predicted.float(), wanted.float(), dim=-1)
+        wanted = self.pair.target.rows(targets, nodes.roll(len(users)))
+        both = 2 - 2 * cosine_to(predicted.float(), wanted.float())
         return both[: len(users)] + both[len(users) :]
 
     def weight_decay(self) -> float:

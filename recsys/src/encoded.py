@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose
-from kgneg.recsys.encoders import ENCODERS, NodeEncoder, build_encoder, check_encoder, gather
+from kgneg.recsys.encoders import ENCODERS, NodeEncoder, build_encoder, check_encoder
 from kgneg.recsys.folding import fold_vectors
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.trained import TrainedRecommender, split_options
@@ -89,7 +89,7 @@ class EncodedRecommender(TrainedRecommender):
         """
         outputs = self.encoder.outputs(generator)
         of_users, of_items = torch.split_with_sizes(
-            gather(outputs, self.encoder.nodes(users, items)), [len(users), len(items)]
+            self.encoder.rows(outputs, self.encoder.nodes(users, items)), [len(users), len(items)]
         )
         return of_users, of_items, outputs
 

@@ -13,6 +13,7 @@ from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
 from kgneg.recsys.graph import BipartiteGraph, CompressedLGConv, propagate, validate_drop
 from kgneg.recsys.interactions import Interactions
+from kgneg.recsys.row_gradient import RowGradient
 
 __all__ = ["ENCODERS", "IdEncoder", "NeighborEncoder", "NodeEncoder", "build_encoder"]
 
@@ -80,6 +81,15 @@ class NodeEncoder(nn.Module, ABC):
         users, items = torch.split_with_sizes(outputs, [self.num_users, self.num_items])
         return users, items
 
+    def rows(self, outputs: FloatTensor, nodes: LongTensor) -> FloatTensor:
+        """Return the vectors of some nodes.
+
+        :param outputs: shape: ``(num_users + num_items, d)``, what :meth:`outputs` has returned
+        :param nodes: shape: ``(*)``
+        :returns: shape: ``(*, d)``
+        """
+        return functional.embedding(nodes, outputs)  # whose gradient is faster than that of indexing
+
 
 class IdEncoder(NodeEncoder):
     """One vector for each user and item, looked up.
@@ -91,6 +101,12 @@ class IdEncoder(NodeEncoder):
 
     average_outputs = False  # outputs cost nothing
 
+    def __init__(
+        self, train: Interactions, *, dim: int, generator: torch.Generator, start: str = "xavier_uniform"
+    ) -> None:
+        super().__init__(train, dim=dim, generator=generator, start=start)
+        self._gradient = RowGradient()
+
     def outputs(self, generator: torch.Generator | None = None) -> FloatTensor:
         """Return the table.
 
@@ -98,6 +114,17 @@ class IdEncoder(NodeEncoder):
         :returns: shape: ``(num_users + num_items, dim)``
         """
         return self.table
+
+    def rows(self, outputs: FloatTensor, nodes: LongTensor) -> FloatTensor:
+        """Return the vectors of some nodes; on a CPU with a gradient that costs no more than these rows.
+
+        :param outputs: shape: ``(num_users + num_items, d)``, what :meth:`outputs` has returned
+        :param nodes: shape: ``(*)``
+        :returns: shape: ``(*, d)``
+        """
+        if outputs is not self.table or not outputs.requires_grad or outputs.device.type != "cpu":
+            return super().rows(outputs, nodes)  # on a GPU sums would depend on the order of threads
+        return self._gradient.look_up(self.table, nodes)
 
     def of_new_users(self, histories: Interactions) -> None:
         """Return nothing: a table says nothing of who is not in it.
@@ -211,13 +238,3 @@ def check_encoder(name: str, *, dim: int, layers: int = 3, drop: float = 0.0) ->
     validate_drop(drop)
     if choose("encoder", name, ENCODERS) == "id" and drop:
         raise InvalidInputError(f"drop={drop} would have no effect: the encoder 'id' has no graph; take 'neighbor'")
-
-
-def gather(outputs: FloatTensor, nodes: LongTensor) -> FloatTensor:
-    """Return some rows; the gradient of :func:`torch.nn.functional.embedding` is the fastest of its kind.
-
-    :param outputs: shape: ``(n, d)``
-    :param nodes: shape: ``(*)``
-    :returns: shape: ``(*, d)``
-    """
-    return functional.embedding(nodes, outputs)

@@ -19,7 +19,6 @@ from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import FloatTensor, LongTensor, Side
 from kgneg.core.validation import choose, validate_count, validate_device, validate_flag, validate_number
 from kgneg.recsys.encoded import EncodedRecommender
-from kgneg.recsys.encoders import gather
 from kgneg.recsys.interactions import Interactions
 from kgneg.recsys.negatives import check_corruptor, draw_negatives, item_scorer, log_proposal
 
@@ -162,7 +161,7 @@ class SampledRecommender(EncodedRecommender):
         of_users, of_items, outputs = self.encode(users, items, generator)
         self._vectors = self._scored(outputs.detach())  # what a corruptor may look at
         drawn = self._draw(users, items, generator)
-        of_drawn = gather(outputs, drawn + self.encoder.num_users)
+        of_drawn = self.encoder.rows(outputs, drawn + self.encoder.num_users)
         if self.options["loss"] == "softmax":
             return self._softmax(of_users, of_items, of_drawn, drawn)
         positive = (of_users * of_items).sum(-1, keepdim=True)
@@ -181,8 +180,8 @@ class SampledRecommender(EncodedRecommender):
 
     def _penalty(self, users: LongTensor, items: LongTensor, drawn: LongTensor) -> FloatTensor:
         table = self.encoder.table
-        own = gather(table, self.encoder.nodes(users, items)).square().sum(-1)
-        others = gather(table, drawn + self.encoder.num_users).square().sum(-1).mean(-1)
+        own = self.encoder.rows(table, self.encoder.nodes(users, items)).square().sum(-1)
+        others = self.encoder.rows(table, drawn + self.encoder.num_users).square().sum(-1).mean(-1)
         weight: float = self.options["l2"]
         return 0.5 * weight * (own[: len(users)] + own[len(users) :] + others)
 
