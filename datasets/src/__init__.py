@@ -44,12 +44,14 @@ from kgneg.datasets.rdf import is_rdf, load_rdf
 from kgneg.datasets.readers import read_labelled_triples, read_texts, read_triples, read_types
 from kgneg.datasets.relation_readers import docred_pairs, read_docred, read_tacred, unique_titles
 from kgneg.datasets.relations import RelationPairs
+from kgneg.datasets.taxonomy import Taxonomy
 from kgneg.datasets.vector_files import read_vectors, write_vectors
 from kgneg.datasets.vectors import VectorTable
 
 __all__ = [
     "KnowledgeGraph",
     "RelationPairs",
+    "Taxonomy",
     "VectorTable",
     "available",
     "docred_pairs",

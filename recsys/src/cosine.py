@@ -31,7 +31,8 @@ def cosine_to(vectors: FloatTensor, given: FloatTensor) -> FloatTensor:
     tensor([0.7071])
     """
     if given.requires_grad:
-        return functional.cosine_similarity(vectors, given, dim=-1)
+        both: FloatTensor = functional.cosine_similarity(vectors, given, dim=-1)
+        return both
     found: FloatTensor = _CosineTo.apply(vectors, given)  # type: ignore[no-untyped-call]
     return found
 
@@ -41,13 +42,13 @@ class _CosineTo(torch.autograd.Function):
     def forward(context: Any, vectors: FloatTensor, given: FloatTensor) -> FloatTensor:
         length = torch.linalg.vector_norm(vectors, dim=-1).clamp_(min=_LEAST)
         both = torch.linalg.vector_norm(given, dim=-1).clamp_(min=_LEAST).mul_(length)
-        cosine = torch.linalg.vecdot(vectors, given) / both
+        cosine: FloatTensor = torch.linalg.vecdot(vectors, given) / both
         context.save_for_backward(vectors, given, length, both, cosine)
         return cosine
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(context: Any, gradient: FloatTensor) -> tuple[FloatTensor, None]:  # type: ignore[override]
+    @once_differentiable
+    def backward(context: Any, gradient: FloatTensor) -> tuple[FloatTensor, None]:
         vectors, given, length, both, cosine = context.saved_tensors
         towards = (gradient / both).unsqueeze(-1) * given
         return towards.addcmul_((gradient * cosine / length.square()).unsqueeze(-1), vectors, value=-1), None

@@ -65,13 +65,13 @@ MODELS: dict[str, ModelEntry] = {
     "buir-nb": ModelEntry(
         BUIR,
         {"encoder": "neighbor"},
-        {"dim": 128, "lr": 5e-3, "decay": 0.05},
+        {"dim": 128, "lr": 5e-3, "decay": 0.05, "momentum": 0.99},
         {"paper": {**_AUTHORS, "layers": 3, "drop": 0.2, "start": "xavier_uniform", "bias": "uniform"}},
     ),
     "buir-id": ModelEntry(
         BUIR,
         {"encoder": "id"},
-        {"dim": 128, "lr": 1e-2, "decay": 0.3},
+        {"dim": 128, "lr": 1e-2, "decay": 0.3, "momentum": 0.98},
         {"paper": {**_AUTHORS, "start": "xavier_normal", "bias": "normal"}},
     ),
     "bpr": ModelEntry(BPRMF),

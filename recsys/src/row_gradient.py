@@ -88,8 +88,8 @@ class _Rows(torch.autograd.Function):
         return torch.nn.functional.embedding(rows, table)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(context: Any, gradient: FloatTensor) -> tuple[None, None, None]:  # type: ignore[override]
+    @once_differentiable
+    def backward(context: Any, gradient: FloatTensor) -> tuple[None, None, None]:
         (rows,) = context.saved_tensors
         context.keeper.add(context.table, rows.flatten(), gradient.flatten(0, rows.dim() - 1))
         return None, None, None

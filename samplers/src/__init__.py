@@ -11,6 +11,7 @@ class                         candidates                                      us
 :class:`PopularityCorruptor`  frequent entities more often                    sampled softmax, recommendation
 :class:`TypedCorruptor`       domain and range of the relation                hard negatives without any text
 :class:`LemonCorruptor`       text clusters near the kept or replaced entity  hard negatives from texts
+:class:`TaxonomyCorruptor`    siblings, similar names, nearby vectors        hard negatives from a hierarchy
 :class:`SansCorruptor`        entities few hops from the kept one             hard negatives from the graph alone
 :class:`LemonPlusCorruptor`   plausible ones that fit, below a ceiling         hard negatives that are seldom true
 :class:`GivenCorruptor`       a table of negatives                            negatives that people verified
@@ -33,10 +34,20 @@ from kgneg.samplers.lemon import LemonCorruptor
 from kgneg.samplers.lemon_plus import LemonPlusCorruptor
 from kgneg.samplers.lemon_pools import LemonPools, LemonSettings, build_lemon_pools
 from kgneg.samplers.mixture import MixtureCorruptor
+from kgneg.samplers.neighbourhood import NeighbourhoodCorruptor
+from kgneg.samplers.neighbourhoods import (
+    edit_distance_pools,
+    embedding_pools,
+    occurring_together,
+    same_names,
+    similar_pairs,
+    unite,
+)
 from kgneg.samplers.noise import NoiseFilter, NoiseReport, parekh_es, parekh_is
 from kgneg.samplers.nscaching import NSCachingCorruptor
 from kgneg.samplers.popularity import PopularityCorruptor, count_entities, popularity_weights
 from kgneg.samplers.sans import SansCorruptor, build_sans_pools
+from kgneg.samplers.taxonomy import TaxonomyCorruptor
 from kgneg.samplers.typed import TypedCorruptor, pools_from_types
 from kgneg.samplers.uniform import UniformCorruptor
 
@@ -49,20 +60,28 @@ __all__ = [
     "LemonSettings",
     "MixtureCorruptor",
     "NSCachingCorruptor",
+    "NeighbourhoodCorruptor",
     "NoiseFilter",
     "NoiseReport",
     "PopularityCorruptor",
     "SansCorruptor",
+    "TaxonomyCorruptor",
     "TypedCorruptor",
     "UniformCorruptor",
     "build_lemon_pools",
     "build_sans_pools",
     "corruptor_resolver",
     "count_entities",
+    "edit_distance_pools",
+    "embedding_pools",
+    "occurring_together",
     "parekh_es",
     "parekh_is",
     "pools_from_types",
     "popularity_weights",
+    "same_names",
+    "similar_pairs",
+    "unite",
 ]
 
 #: Finds a corruptor class by its name: ``corruptor_resolver.lookup("lemon")``.
@@ -71,6 +90,8 @@ corruptor_resolver: ClassResolver[Corruptor] = ClassResolver(
         UniformCorruptor,
         PopularityCorruptor,
         TypedCorruptor,
+        NeighbourhoodCorruptor,
+        TaxonomyCorruptor,
         LemonCorruptor,
         LemonPlusCorruptor,
         SansCorruptor,

@@ -53,6 +53,7 @@ class MixtureCorruptor(Corruptor):
         self.components = nn.ModuleList(corruptor for corruptor, _ in components)
         total = sum(weight for _, weight in components)
         self.shares = tuple(weight / total for _, weight in components)
+        self.hits_are_certain = all(corruptor.hits_are_certain for corruptor, _ in components)
         if any(corruptor.retreat is not None for corruptor, _ in components):
             self.retreat = self.propose  # says that there is one; whose it is, _propose_again knows
 
@@ -87,6 +88,9 @@ class MixtureCorruptor(Corruptor):
         self, queries: Queries, n: int, generator: torch.Generator
     ) -> tuple[Proposals, torch.Tensor | None]:
         device = queries.kept.device
+        if len(self.components) == 1:
+            nobody_else = torch.zeros(1, 1, dtype=torch.int16, device=device).expand(len(queries), n)
+            return self._component(0).propose(queries, n, generator), nobody_else
         ids = torch.zeros((len(queries), n), dtype=torch.int32, device=device)
         hits = torch.ones((len(queries), n), dtype=torch.bool, device=device)
         authors = torch.zeros((len(queries), n), dtype=torch.int16, device=device)

@@ -28,9 +28,11 @@ from kgneg.samplers import (
     LemonPlusCorruptor,
     LemonSettings,
     MixtureCorruptor,
+    NeighbourhoodCorruptor,
     NSCachingCorruptor,
     PopularityCorruptor,
     SansCorruptor,
+    TaxonomyCorruptor,
     TypedCorruptor,
     UniformCorruptor,
     corruptor_resolver,
@@ -254,6 +256,42 @@ class TestLemonTypedOtherClusters(TestLemonTyped):
 
 class TestLemonOtherClusters(TestLemonTypedOtherClusters):
     typed = False
+
+
+def ring(num_entities: int, *steps: int) -> CandidateIndex:
+    """Each entity beside those some steps further on, the nearer with more weight; every fifth has none."""
+    rows = torch.arange(num_entities).repeat_interleave(len(steps))
+    members = (rows + torch.tensor(steps).repeat(num_entities)) % num_entities
+    kept = (rows % 5 > 0) & (rows != members)
+    weights = 1.0 / torch.tensor(steps, dtype=torch.double).repeat(num_entities)
+    sizes = {"num_rows": num_entities, "num_columns": num_entities}
+    return CandidateIndex.from_pairs(rows[kept], members[kept], weights=weights[kept], **sizes)
+
+
+class TestNeighbourhood(Suite):
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return NeighbourhoodCorruptor(ring(sizes[0], 1, 2, 3, 5, 8), **options)
+
+
+class TestTaxonomy(Suite):
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        strategies = {"sibling": ring(sizes[0], 1, 2, 3), "edit": ring(sizes[0], 2, 4), "random": None}
+        return TaxonomyCorruptor(
+            strategies,
+            {"sibling": 3, "edit": 2, "random": 1},
+            near=ring(sizes[0], 2),
+            **self.options(triples, *sizes, filtered=filtered, seed=seed),
+        )
+
+
+class TestTaxonomyAlone(Suite):
+    policy = "single"
+    keys = "pair"
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        return TaxonomyCorruptor({"sibling": ring(sizes[0], 1, 4)}, **options)
 
 
 def plausible(queries: Queries, ids: IntTensor) -> FloatTensor:

@@ -12,7 +12,7 @@ import scipy.sparse
 import torch
 
 from kgneg.core.alias import build_alias_tables
-from kgneg.core.draws import draw_union
+from kgneg.core.draws import draw_below, draw_bits, draw_union
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
 from kgneg.core.storage import read_tensors, write_tensors
@@ -22,6 +22,7 @@ from kgneg.core.validation import validate_count
 __all__ = ["CandidateIndex"]
 
 _MAX_MEMBERS = 2**31 - 1
+_CHANCES = 2**31
 
 
 class CandidateIndex(BufferModule):
@@ -46,7 +47,7 @@ class CandidateIndex(BufferModule):
     indptr: LongTensor
     indices: IntTensor
     weights: FloatTensor | None
-    keep: FloatTensor | None
+    keep: IntTensor | None
     alias: IntTensor | None
 
     def __init__(
@@ -63,12 +64,23 @@ class CandidateIndex(BufferModule):
         self._validate(indptr, indices, weights)
         self.register_buffer("indptr", indptr)
         self.register_buffer("indices", indices.int())
-        keep = alias = None
-        if weights is not None:
-            keep, alias = build_alias_tables(indptr, weights)
         self.register_buffer("weights", weights)
-        self.register_buffer("keep", keep)
-        self.register_buffer("alias", alias)
+        for name, table in zip(("keep", "alias"), self._tables(), strict=True):
+            self.register_buffer(name, table)
+        self._derive()
+
+    def _tables(self) -> tuple[IntTensor, IntTensor] | tuple[None, None]:
+        """Return for each place the chance, of ``2**31``, that its own member is drawn, and the other one."""
+        if self.weights is None:
+            return None, None
+        keep, other = build_alias_tables(self.indptr, self.weights)
+        start = torch.repeat_interleave(self.indptr[:-1], self.indptr.diff())
+        # what is a whole chance stays just below 2**31: its other member is itself
+        return (keep * _CHANCES).round_().clamp_(max=_CHANCES - 1).int(), self.indices[start + other.long()]
+
+    def _derive(self) -> None:
+        sizes = self.indptr.diff()
+        self.longest = int(sizes.max()) if len(sizes) else 0
 
     def _validate(self, indptr: LongTensor, indices: LongTensor, weights: FloatTensor | None) -> None:
         if indptr.ndim != 1 or not len(indptr) or int(indptr[0]) != 0 or bool((indptr.diff() < 0).any()):
@@ -281,7 +293,9 @@ class CandidateIndex(BufferModule):
             return self.sample_union(rows[:, None], n, generator)
         start = self.indptr.index_select(0, rows)
         size = self.indptr.index_select(0, rows + 1).sub_(start)
-        return self._real(*draw_union(self.indices, size.int()[:, None], start.int()[:, None], n, generator))
+        return self._real(
+            *draw_union(self.indices, size.int()[:, None], start.int()[:, None], n, generator, largest=self.longest)
+        )
 
     @staticmethod
     def _real(ids: IntTensor, hit: BoolTensor | None) -> tuple[IntTensor, BoolTensor]:
@@ -306,26 +320,30 @@ class CandidateIndex(BufferModule):
         if self.keep is not None and self.alias is not None:
             if rows.shape[1] > 1:
                 raise InvalidInputError("weighted pools can be drawn from one row at a time only")
-            position = self._weighted_positions(self.keep, self.alias, start, sizes, n, generator)
-            return self.indices[position.clamp_(max=len(self.indices) - 1)], (sizes > 0).expand(-1, n)
+            return self._weighted(self.keep, self.alias, start, sizes, n, generator)
         ends = sizes.cumsum(-1)
         return self._real(*draw_union(self.indices, ends.int(), (start - ends + sizes).int(), n, generator))
 
-    @staticmethod
-    def _weighted_positions(
-        keep: FloatTensor,
+    def _weighted(
+        self,
+        keep: IntTensor,
         alias: IntTensor,
         start: LongTensor,
         size: LongTensor,
         n: int,
         generator: torch.Generator | None,
-    ) -> LongTensor:
-        """Draw from alias tables; start and size have shape ``(q, 1)``, the positions ``(q, n)``."""
-        draw = torch.rand(len(start), n, generator=generator, device=start.device, dtype=torch.float64).mul_(size)
-        place = draw.long()
-        slot = (place + start).clamp_(max=len(keep) - 1)
-        stay = draw.sub_(place) < keep[slot]
-        return torch.where(stay, place, alias[slot].long()) + start
+    ) -> tuple[IntTensor, BoolTensor]:
+        """Draw from alias tables; start and size have shape ``(q, 1)``."""
+        shape, device = (len(start), n), start.device
+        place = draw_below(size, shape, generator, device, largest=self.longest).add_(start.int())
+        empty = size == 0
+        if bool(empty.any()):
+            place.clamp_(max=len(keep) - 1)  # an empty row may lie behind the last member
+        place = place.view(-1)
+        chance = draw_bits(shape, generator, device).view(-1)
+        own, other = self.indices.index_select(0, place), alias.index_select(0, place)
+        ids = torch.where(chance < keep.index_select(0, place), own, other)
+        return ids.view(shape), (~empty).expand(shape)
 
     # Combining
 

@@ -75,6 +75,8 @@ class Corruptor(nn.Module, ABC):
     redraws: ClassVar[int] = 6
     #: Who is asked, like :meth:`propose`, after all redraws and before the uniform draw; a method may set it.
     retreat: Callable[[Queries, int, torch.Generator], Proposals] | None = None
+    #: Whether a query without any hit will never get one, so that asking again is of no use.
+    hits_are_certain: bool = False
     #: Whether the uniform draw is what the method itself would do, and is therefore not flagged.
     uniform_is_native: ClassVar[bool] = False
     #: Whether the method needs a text or vector for every entity.
@@ -207,13 +209,14 @@ class Corruptor(nn.Module, ABC):
             if not len(slots):
                 break
             attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), _MIN_ATTEMPTS), _MAX_ATTEMPTS)
-            left = self._redraw(queries, codes, flat, n, slots, authors, attempts, generator)
+            left, any_hit = self._redraw(queries, codes, flat, n, slots, authors, attempts, generator)
             hopeless = len(slots) >= _MANY and len(left) > _HOPELESS * len(slots)
+            hopeless |= not any_hit
             slots = left
             if hopeless:
                 break
         if self.retreat is not None and len(slots):
-            slots = self._redraw(queries, codes, flat, n, slots, authors, _MAX_ATTEMPTS, generator, retreat=True)
+            slots, _ = self._redraw(queries, codes, flat, n, slots, authors, _MAX_ATTEMPTS, generator, retreat=True)
         if not len(slots):
             return ids, torch.zeros(1, dtype=torch.bool, device=ids.device).expand(ids.shape), None
         fallback = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
@@ -252,17 +255,24 @@ class Corruptor(nn.Module, ABC):
         generator: torch.Generator,
         *,
         retreat: bool = False,
-    ) -> LongTensor:
-        """Fill slots of ``flat`` anew, in place, with the first good one of some proposals; return those still open."""
+    ) -> tuple[LongTensor, bool]:
+        """Fill slots of ``flat`` anew, in place, with the first good one of some proposals.
+
+        :returns: the slots that are still open, and whether asking again may be of use
+        """
         rows = self._row(slots, n)
         chosen = queries[rows]
         signed = None if authors is None else authors.reshape(-1)[slots]
-        again, wrong = self._checked(chosen, self._propose_again(chosen, attempts, signed, generator, retreat=retreat))
+        proposals = self._propose_again(chosen, attempts, signed, generator, retreat=retreat)
+        any_hit = not self.hits_are_certain or proposals[1] is None or bool(proposals[1].any())
+        if not any_hit:
+            return slots, False
+        again, wrong = self._checked(chosen, proposals)
         bad = self._rejected(None if codes is None else codes.index_select(0, rows), again, wrong)
         good = torch.ones(again.numel(), dtype=torch.uint8, device=flat.device).index_fill_(0, bad, 0)
         found, first = good.view(again.shape).max(dim=-1, keepdim=True)
         flat.index_copy_(0, slots, again.gather(-1, first).view(-1))
-        return slots.index_select(0, flat_nonzero(found == 0))
+        return slots.index_select(0, flat_nonzero(found == 0)), any_hit
 
     @staticmethod
     def _row(slots: LongTensor, n: int) -> LongTensor:

@@ -6,7 +6,7 @@ import torch
 
 from kgneg.core.typing import BoolTensor, IntTensor, LongTensor
 
-__all__ = ["draw_below", "draw_union"]
+__all__ = ["draw_below", "draw_bits", "draw_union"]
 
 _BITS = 31
 _SCALE = 0.5**_BITS
@@ -43,11 +43,24 @@ def draw_below(
     if largest > _NARROW:
         draw = torch.rand(shape, generator=generator, device=device, dtype=torch.float64)
         return draw.mul_(scale).int()
+    return draw_bits(shape, generator, device).double().mul_(scale * _SCALE).int()
+
+
+def draw_bits(shape: tuple[int, int], generator: torch.Generator | None, device: torch.device) -> IntTensor:
+    """Draw integers of 31 random bits, two from each 64-bit number.
+
+    :param shape: the shape of the result
+    :param generator: the source of randomness; ``None`` takes torch's default generator
+    :param device: the device of the result
+    :returns: shape: ``shape``, int32, not negative
+
+    >>> draw_bits((2, 5), torch.Generator().manual_seed(0), torch.device("cpu")).min() >= 0
+    tensor(True)
+    """
     number = shape[0] * shape[1]
     words = torch.empty((number + 1) // 2, dtype=torch.int64, device=device)
     words.random_(-(2**63), None, generator=generator)
-    bits = words.view(torch.int32)[:number].view(shape).bitwise_and_(2**_BITS - 1)  # no sign
-    return bits.double().mul_(scale * _SCALE).int()
+    return words.view(torch.int32)[:number].view(shape).bitwise_and_(2**_BITS - 1)  # no sign
 
 
 def draw_union(
@@ -58,6 +71,7 @@ def draw_union(
     generator: torch.Generator | None,
     *,
     never_empty: bool = False,
+    largest: int | None = None,
 ) -> tuple[IntTensor, BoolTensor | None]:
     """Draw uniformly from the union of several stretches of a list, another union in every row.
 
@@ -67,6 +81,7 @@ def draw_union(
     :param n: the number of draws per row
     :param generator: the source of randomness
     :param never_empty: whether no union can be empty
+    :param largest: an upper bound of the sizes of the unions; ``None`` takes the length of the list
     :returns: members of shape ``(q, n)``, and of the same shape whether they are real: an empty union gives ``False``;
         ``None`` stands for all true
 
@@ -75,7 +90,9 @@ def draw_union(
     [5, 7]
     """
     total = ends[:, -1:]
-    place = draw_below(total, (len(ends), n), generator, ends.device, largest=len(members))
+    place = draw_below(
+        total, (len(ends), n), generator, ends.device, largest=len(members) if largest is None else largest
+    )
     position = place + shifts[:, -1:] if ends.shape[1] > 1 else place.add_(shifts)
     for stretch in range(ends.shape[1] - 1):
         # all bits are set where the place lies before the end of this stretch, and none elsewhere

@@ -17,12 +17,14 @@ from pykeen.triples import TriplesFactory
 
 from kgneg.core.plausibility import budget, prior
 from kgneg.core.queries import Queries
+from kgneg.datasets import Taxonomy
 from kgneg.integrations.pykeen import (
     GivenNegativeSampler,
     KgnegNegativeSampler,
     LemonNegativeSampler,
     LemonPlusNegativeSampler,
     ModelAwareNegativeSampler,
+    TaxonomyNegativeSampler,
 )
 from kgneg.integrations.pykeen import setup as pykeen_setup
 
@@ -108,6 +110,9 @@ def kwargs_of(given_for: Callable[[TriplesFactory], Path]) -> Callable[..., dict
     def find(sampler: type[KgnegNegativeSampler], factory: TriplesFactory) -> dict[str, Any]:
         if issubclass(sampler, GivenNegativeSampler):
             return {"path": str(given_for(factory))}
+        if issubclass(sampler, TaxonomyNegativeSampler):
+            labels = [factory.entity_id_to_label[number] for number in range(factory.num_entities)]
+            return {"hierarchy": Taxonomy.from_pairs([(one, f"group {n // 4}") for n, one in enumerate(labels)])}
         return {"encoder": "lexical"} if issubclass(sampler, LemonNegativeSampler | LemonPlusNegativeSampler) else {}
 
     return find

@@ -19,8 +19,8 @@ PIPELINE = (
     "from pykeen.pipeline import pipeline; pipeline(dataset='umls', model='TransE', negative_sampler='lemon', epochs=2)"
 )
 ALL_NAMES = (
-    "('kgneg-uniform', 'kgneg-bernoulli', 'popularity', 'typed', 'lemon', 'lemon+', 'sans', 'mixture', "
-    "'given', 'dynamic', 'nscaching')"
+    "('kgneg-uniform', 'kgneg-bernoulli', 'popularity', 'typed', 'taxonomy', 'lemon', 'lemon+', 'sans', "
+    "'mixture', 'given', 'dynamic', 'nscaching')"
 )
 LOOK_UP = (
     "from pykeen.sampling import negative_sampler_resolver as r; "

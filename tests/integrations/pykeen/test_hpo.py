@@ -43,6 +43,18 @@ RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
         "counts": {"type": "categorical", "choices": ["end", "both"]},
     },
     "typed": COMMON | {"sides": SIDES, "fn_budget": BUDGET, "support": {"type": float, "low": 0.0, "high": 0.5}},
+    "taxonomy": COMMON
+    | {
+        "sides": SIDES,
+        "fn_budget": BUDGET,
+        "strategies": {"type": "categorical", "choices": ["edit=1,random=1", "embedding=1"]},
+        "depth": {"type": int, "low": 1, "high": 2},
+        "k": {"type": int, "low": 2, "high": 4},
+        "normalised": {"type": "categorical", "choices": [True, False]},
+        "ceiling": {"type": float, "low": 0.8, "high": 0.9},
+        "missing_text": {"type": "categorical", "choices": ["error", "label"]},
+        "encoder": {"type": "categorical", "choices": ["lexical"]},
+    },
     "lemon": COMMON
     | {
         "sides": SIDES,
@@ -95,7 +107,7 @@ RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
 #: arguments that are files, mappings or come from PyKEEN
 WITHOUT_RANGE = {
     *("mapped_triples", "num_entities", "num_relations", "filterer_kwargs"),
-    *("texts", "vectors", "types", "components_kwargs", "path"),
+    *("texts", "vectors", "types", "components_kwargs", "path", "hierarchy"),
 }
 
 

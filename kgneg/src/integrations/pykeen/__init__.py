@@ -30,6 +30,7 @@ from kgneg.integrations.pykeen.nscaching import NSCachingNegativeSampler
 from kgneg.integrations.pykeen.popularity import PopularityNegativeSampler
 from kgneg.integrations.pykeen.registration import when_imported
 from kgneg.integrations.pykeen.sans import SansNegativeSampler
+from kgneg.integrations.pykeen.taxonomy import TaxonomyNegativeSampler
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegBernoulliNegativeSampler, KgnegUniformNegativeSampler
 
@@ -56,6 +57,7 @@ __all__ = [
     "NSCachingNegativeSampler",
     "PopularityNegativeSampler",
     "SansNegativeSampler",
+    "TaxonomyNegativeSampler",
     "TypedNegativeSampler",
     "to_pykeen",
 ]
@@ -66,6 +68,7 @@ SAMPLERS: tuple[type[KgnegNegativeSampler], ...] = (
     KgnegBernoulliNegativeSampler,
     PopularityNegativeSampler,
     TypedNegativeSampler,
+    TaxonomyNegativeSampler,
     LemonNegativeSampler,
     LemonPlusNegativeSampler,
     SansNegativeSampler,

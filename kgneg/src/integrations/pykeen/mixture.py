@@ -20,7 +20,7 @@ from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegUniformNegativeSampler
 from kgneg.samplers import MixtureCorruptor
 
-__all__ = ["MixtureNegativeSampler"]
+__all__ = ["MixtureNegativeSampler", "parse_shares"]
 
 _PARTS: Mapping[str, type[KgnegNegativeSampler]] = {
     sampler.display_name: sampler
@@ -114,7 +114,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
         :returns: the corruptor
         :raises InvalidInputError: if a component is unknown, or arguments are given for one that is not there
         """
-        shares = _by_part(_parse(components))
+        shares = _by_part(parse_shares("components", components))
         arguments = _by_part((components_kwargs or {}).items())
         surplus = sorted(set(arguments) - set(shares))
         if surplus:
@@ -165,19 +165,26 @@ def _by_part(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _parse(components: str | Mapping[str, float]) -> list[tuple[str, float]]:
-    """Return pairs of a name and a share."""
-    if isinstance(components, Mapping):
-        return list(components.items())
-    if not isinstance(components, str):
-        raise InvalidInputError(
-            f"components must be a string such as 'typed=1,lemon=1' or a mapping, got {components!r}"
-        )
-    shares = []
-    for part in components.split(","):
+def parse_shares(what: str, shares: str | Mapping[str, float]) -> list[tuple[str, float]]:
+    """Read shares that may be written in one string.
+
+    :param what: what to call them in messages
+    :param shares: ``"name=share,name=share"``, where a name alone has the share 1, or a mapping
+    :returns: pairs of a name and a share
+    :raises InvalidInputError: if it is neither
+
+    >>> parse_shares("components", "typed=0.5, lemon=0.5")
+    [('typed', 0.5), ('lemon', 0.5)]
+    """
+    if isinstance(shares, Mapping):
+        return list(shares.items())
+    if not isinstance(shares, str):
+        raise InvalidInputError(f"{what} must be a string such as 'typed=1,lemon=1' or a mapping, got {shares!r}")
+    pairs = []
+    for part in shares.split(","):
         name, sign, share = part.partition("=")
         try:
-            shares.append((name.strip(), float(share) if sign else 1.0))
+            pairs.append((name.strip(), float(share) if sign else 1.0))
         except ValueError as error:
-            raise InvalidInputError(f"components: {part!r} is no name=share; write 'typed=0.5,lemon=0.5'") from error
-    return shares
+            raise InvalidInputError(f"{what}: {part!r} is no name=share; write 'typed=0.5,lemon=0.5'") from error
+    return pairs
