@@ -45,6 +45,7 @@ from kgneg.samplers.neighbourhoods import (
 )
 from kgneg.samplers.noise import NoiseFilter, NoiseReport, parekh_es, parekh_is
 from kgneg.samplers.nscaching import NSCachingCorruptor
+from kgneg.samplers.pairs import pair_options, pair_triples
 from kgneg.samplers.popularity import PopularityCorruptor, count_entities, popularity_weights
 from kgneg.samplers.sans import SansCorruptor, build_sans_pools
 from kgneg.samplers.taxonomy import TaxonomyCorruptor
@@ -75,6 +76,8 @@ __all__ = [
     "edit_distance_pools",
     "embedding_pools",
     "occurring_together",
+    "pair_options",
+    "pair_triples",
     "parekh_es",
     "parekh_is",
     "pools_from_types",

@@ -1,4 +1,4 @@
-"""Vectors of spans of words from sentence-transformers models.
+"""Vectors of spans of words from sentence-transformers models, and rows with negatives for their trainer.
 
 .. code-block:: python
 
@@ -13,6 +13,7 @@ The vector of a sentence hardly tells which two of its entities are meant; the v
 
 from __future__ import annotations
 
+from kgneg.integrations.sentence_transformers.rows import training_rows
 from kgneg.integrations.sentence_transformers.spans import PARTS, SentencePairs, SpanEncoder
 
-__all__ = ["PARTS", "SentencePairs", "SpanEncoder"]
+__all__ = ["PARTS", "SentencePairs", "SpanEncoder", "training_rows"]
