@@ -33,7 +33,7 @@ ROOMS = {
 
 SECOND_FLOOR = {"samplers", "datasets", "recsys"}
 THIRD_FLOOR = {"integrations", "selfinstruct"}
-ROOF = {"compare", "report", "audit", "cleaning", "recommending", "studies", "cli", "testing", "__main__"}
+ROOF = {"compare", "report", "audit", "cleaning", "recommending", "skills", "studies", "cli", "testing", "__main__"}
 #: room -> the rooms it may import
 FLOORS = (
     {"": set(), "core": {"core"}}
