@@ -36,6 +36,8 @@ versions, and :func:`read_vectors` reads vectors with labels, wherever they come
 
 from __future__ import annotations
 
+from kgneg.datasets._csv_files import read_rows
+from kgneg.datasets._files import read_text
 from kgneg.datasets._labels import humanise
 from kgneg.datasets.builtin import available, load
 from kgneg.datasets.folder import load_folder
@@ -62,7 +64,9 @@ __all__ = [
     "load_rdf",
     "read_docred",
     "read_labelled_triples",
+    "read_rows",
     "read_tacred",
+    "read_text",
     "read_texts",
     "read_triples",
     "read_types",

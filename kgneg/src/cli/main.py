@@ -14,6 +14,7 @@ from kgneg.cli.noise import noise_command
 from kgneg.cli.rec import rec_command
 from kgneg.cli.sample import sample_command
 from kgneg.cli.samplers import samplers_command
+from kgneg.cli.skills import skills_command
 from kgneg.cli.study import study_command
 
 __all__ = ["main"]
@@ -84,4 +85,5 @@ main.add_command(noise_command)
 main.add_command(rec_command)
 main.add_command(sample_command)
 main.add_command(samplers_command)
+main.add_command(skills_command)
 main.add_command(study_command)

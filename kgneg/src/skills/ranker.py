@@ -25,6 +25,8 @@ class Ranked(NamedTuple):
     score: float
     #: where a label of the concept stands in the text, if it does
     mention: Mention | None
+    #: the part of the text that the score is from, where there are several
+    text: str | None = None
 
 
 class ConceptRanker:
@@ -99,6 +101,25 @@ class ConceptRanker:
         for text, scores, concepts in zip(texts, best.values.tolist(), best.indices.tolist(), strict=True):
             where = self._mentions(text)
             found.append([Ranked(one, score, where.get(one)) for one, score in zip(concepts, scores, strict=True)])
+        return found
+
+    def rank_together(self, parts: Sequence[str], k: int = 10) -> list[Ranked]:
+        """Return the best concepts of a text that was split, such as the sentences of a job ad.
+
+        The score of a concept is the highest over the parts.
+
+        :param parts: the parts
+        :param k: how many, at most all
+        :returns: the concepts, the best first, each with its part
+        :raises InvalidInputError: if there are no parts, or ``k`` is not positive
+        """
+        score, part = self.scores(parts).max(dim=0)
+        best = score.topk(min(validate_count("k", k), len(score)))
+        where = {number: self._mentions(parts[number]) for number in set(part[best.indices].tolist())}
+        found = []
+        for value, concept in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            number = int(part[concept])
+            found.append(Ranked(concept, value, where[number].get(concept), parts[number]))
         return found
 
     def _mentions(self, text: str) -> dict[int, Mention]:
