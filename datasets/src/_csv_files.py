@@ -44,6 +44,8 @@ def read_rows(
     :raises InvalidInputError: if the file is missing, empty or malformed, or lacks a column
     """
     mark = _separator(path, separator)
+    if len(mark) != 1:
+        raise InvalidInputError(f"separator must be one character, got {mark!r}")
     reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=mark, strict=True)
     found: list[tuple[int, list[str]]] = []
     places: list[int] | None = None

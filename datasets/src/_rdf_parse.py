@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.datasets._files import COMPRESSIONS, malformed, read_text
@@ -73,7 +74,7 @@ def parse_rdf(path: Path) -> list[tuple[Node, Node, Node]]:
             graph = rdflib.Dataset(default_union=True) if kind in _QUADS else rdflib.Graph()
             dispatcher: Any = graph.store.dispatcher
             dispatcher.subscribe(TripleAddedEvent, lambda event: position.setdefault(event.triple, len(position)))
-            graph.parse(data=text, format=kind, publicID=f"file:///{path.name}")
+            graph.parse(data=text, format=kind, publicID=f"file:///{quote(path.name)}")
     except Exception as error:  # the parsers raise whatever comes up, an IndexError for a file cut short
         line = _error_line(error, text)
         place = f"{path}, line {line}" if line else f"{path}"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.datasets._files import read_text
@@ -74,7 +75,7 @@ def _by_pyoxigraph(parser: Any, path: Path, kind: str) -> Iterator[Statement]:
     form = getattr(parser.RdfFormat, _FORMATS[kind])
     node_kinds = (parser.NamedNode, parser.BlankNode)
     try:
-        for quad in parser.parse(input=text, format=form, base_iri=f"file:///{path.name}"):
+        for quad in parser.parse(input=text, format=form, base_iri=f"file:///{quote(path.name)}"):
             subject, value = quad.subject, quad.object
             if not isinstance(subject, node_kinds) or not isinstance(value, (*node_kinds, parser.Literal)):
                 continue

@@ -43,12 +43,7 @@ def together(contexts: CandidateIndex, *, weighted: bool, what: str) -> Candidat
 def _shared(
     matrix: scipy.sparse.csr_array, without: scipy.sparse.csr_array | None, *, weighted: bool, what: str
 ) -> CandidateIndex:
-    sizes = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float64)
-    if (sizes**2).sum() > _MOST:
-        raise InvalidInputError(
-            f"{what} would have up to {int((sizes**2).sum()):,} pairs, more than the limit of {_MOST:,}: the largest "
-            f"context alone has {int(sizes.max()):,} concepts. Take a narrower neighbourhood."
-        )
+    sizes = _sizes(matrix, what)
     scale = scipy.sparse.diags_array(1 / np.maximum(sizes - 1, 1))
     pairs = scipy.sparse.csr_array(matrix @ scale @ matrix.T)
     pairs.setdiag(0)
@@ -65,13 +60,33 @@ def cousins(taxonomy: Taxonomy, depth: int, *, weighted: bool) -> CandidateIndex
     :param weighted: whether to give weights
     :returns: n x n
     """
-    step = matrix_of(taxonomy.parents)
-    up, nearer = step, scipy.sparse.csr_array(step.shape)
-    for _ in range(depth - 1):
-        nearer = nearer + _pattern(up @ up.T)
-        up = _pattern(up @ step)
     above = matrix_of(taxonomy.ancestors())
-    return _shared(up, nearer + above + above.T, weighted=weighted, what=f"cousins(depth={depth})")
+    steps = above.copy()
+    if taxonomy.ancestors().weights is not None:
+        steps.data = taxonomy.ancestors().weights.numpy().astype(np.float64)  # type: ignore[union-attr]
+    what = f"cousins(depth={depth})"
+    at, within = (_where(steps, steps.data == depth), _where(steps, steps.data < depth))
+    _sizes(within, what)
+    return _shared(at, within @ within.T + above + above.T, weighted=weighted, what=what)
+
+
+def _where(matrix: scipy.sparse.csr_array, kept: Any) -> scipy.sparse.csr_array:
+    """Return ones where entries are kept."""
+    chosen = matrix.copy()
+    chosen.data = kept.astype(np.float64)
+    chosen.eliminate_zeros()
+    return chosen
+
+
+def _sizes(matrix: scipy.sparse.csr_array, what: str) -> Any:
+    """Return how many rows have each column, if their pairs are not too many."""
+    sizes = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float64)
+    if (sizes**2).sum() > _MOST:
+        raise InvalidInputError(
+            f"{what} would have up to {int((sizes**2).sum()):,} pairs, more than the limit of {_MOST:,}: the largest "
+            f"context alone has {int(sizes.max()):,} concepts. Take a narrower neighbourhood."
+        )
+    return sizes
 
 
 def _pattern(matrix: Any) -> scipy.sparse.csr_array:

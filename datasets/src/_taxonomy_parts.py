@@ -64,6 +64,7 @@ def assemble(
     further = tuple(_further(alternatives.get(one, ()), labels.get(one, "")) for one in names)
     if labels:
         counts["without_label"] += sum(not labels.get(one) for one in names)
+    counts["label_of_unknown_concept"] += sum(one not in ids for one in labels)
     return {
         "name": name,
         "concepts": names,
@@ -78,7 +79,7 @@ def assemble(
 
 
 def _checked_link(pair: tuple[str, str]) -> tuple[str, str]:
-    if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(one, str) and one for one in pair):
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(one, str) and one for one in pair):
         raise InvalidInputError(f"got the link {pair!r}, expected a pair of non-empty texts (child, parent)")
     return pair[0], pair[1]
 
@@ -167,6 +168,8 @@ def _relation(
 
 
 def _further(labels: Sequence[str], preferred: str) -> tuple[str, ...]:
+    if isinstance(labels, str):
+        raise InvalidInputError(f"got the text {labels!r} as further labels, expected several: ({labels!r},)")
     return tuple(dict.fromkeys(one for one in labels if one and one != preferred))
 
 
@@ -185,7 +188,7 @@ def parts_of_networkx(graph: nx.DiGraph[str], *, turned: bool) -> dict[str, Any]
         "pairs": [(second, first) if turned else (first, second) for first, second in graph.edges()],
         "concepts": list(nodes),
         "labels": {one: data["label"] for one, data in nodes.items() if data.get("label")},
-        "alternatives": {one: tuple(data["alternatives"]) for one, data in nodes.items() if data.get("alternatives")},
+        "alternatives": {one: data["alternatives"] for one, data in nodes.items() if data.get("alternatives")},
         "kinds": {one: data["kind"] for one, data in nodes.items() if data.get("kind")},
         "name": graph.graph.get("name") or "networkx",
     }

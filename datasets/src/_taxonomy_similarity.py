@@ -48,7 +48,7 @@ def similarity(taxonomy: Taxonomy, first: LongTensor, second: LongTensor, measur
 def _content(taxonomy: Taxonomy) -> FloatTensor:
     _, ancestor = taxonomy.ancestors().pairs()
     below = torch.bincount(ancestor, minlength=len(taxonomy)) + 1
-    return -(below / len(taxonomy)).log().double()
+    return -(below.double() / len(taxonomy)).log()
 
 
 def _lines(taxonomy: Taxonomy, concepts: LongTensor) -> tuple[LongTensor, FloatTensor]:

@@ -25,6 +25,7 @@ _KINDS = {
     "ISCOGroup": "group",
     "Occupation": "occupation",
 }
+_OF_FILE = {"skills": "skill", "skillGroups": "group", "occupations": "occupation", "ISCOGroups": "group"}
 _RELATIONS = "occupationSkillRelations"
 #: The files that name the concepts of each pillar; the collections are parts of them, and take their place if need be.
 _NAMED = {"skills": ("skills", "skillGroups"), "occupations": ("occupations", "ISCOGroups")}
@@ -93,11 +94,12 @@ def read_esco(
 
     def build() -> Taxonomy:
         pairs, kinds = _read_links(links)
-        texts, further = _read_labels(named, labels or {})
+        texts, further = _read_labels(named, labels or {}, kinds)
         given: dict[str, Any] = {"labels": texts, "alternatives": further, "kinds": kinds, "report": Counter()}
         given |= {"name": f"esco-{pillar}", "concepts": sorted(kinds)}
-        if relations is not None:
-            given["relations"] = {"occupation": _read_relations(relations, essential_only)}
+        needed = [] if relations is None else _read_relations(relations, essential_only)
+        if needed:
+            given["relations"] = {"occupation": needed}
         return Taxonomy.from_pairs(pairs, **{**given, **options})
 
     return cached(files, key, build) if cache else build()
@@ -138,7 +140,9 @@ def _read_links(path: Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
     return pairs, kinds
 
 
-def _read_labels(paths: Iterable[Path], given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+def _read_labels(
+    paths: Iterable[Path], given: Mapping[str, str], kinds: dict[str, str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     labels = dict(given)
     further: dict[str, tuple[str, ...]] = {}
     for path in paths:
@@ -148,6 +152,8 @@ def _read_labels(paths: Iterable[Path], given: Mapping[str, str]) -> tuple[dict[
             if uri in own and not collection:
                 raise InvalidInputError(f"{path}, line {line}: the URI {uri!r} is there a second time")
             own.add(uri)
+            if not collection:  # also what has no link
+                kinds.setdefault(uri, next(kind for name, kind in _OF_FILE.items() if path.name.startswith(name)))
             if label.strip():
                 labels.setdefault(uri, " ".join(label.split()))
             # the files of the concepts have one label a line, those of the collections bars between them

@@ -200,7 +200,7 @@ class Taxonomy:
         from kgneg.datasets._taxonomy_tensors import from_tensors
 
         tensors, metadata = read_tensors(path)  # type: ignore[arg-type]
-        if metadata.get("format") != "kgneg taxonomy 1":
+        if metadata.get("format") != "kgneg taxonomy 1" or "texts" not in tensors:
             raise InvalidInputError(f"{path}: got {metadata.get('format', 'no format')!r}, expected a saved taxonomy")
         return cls(**from_tensors(tensors))
 
@@ -282,7 +282,9 @@ class Taxonomy:
         return together(parents, weighted=weighted, what=f"siblings(via={via!r})")
 
     def cousins(self, depth: int = 2, *, weighted: bool = True) -> CandidateIndex:
-        """Return the concepts that share an ancestor that many steps above both, and no nearer one.
+        """Return the concepts that share an ancestor exactly so many steps above both, and none within fewer of both.
+
+        Steps are those of the shortest way.
 
         :param depth: 1 gives siblings, 2 the children of siblings of parents, and so on
         :param weighted: whether to weight each by one over the number of those that share the ancestor

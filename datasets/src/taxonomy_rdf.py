@@ -106,13 +106,20 @@ def read_rdf_taxonomy(
                 f"{path}: the hierarchy is empty: there is no statement with one of {', '.join(ways)}; name the "
                 "property with links=['...']"
             )
-        labels, further = _chosen(path, found, language)
+        missing = [name for name in asked if name not in found.relations]
+        if missing:
+            raise InvalidInputError(
+                f"{path}: the relation {missing[0]!r} is empty: no statement between two nodes has the property "
+                f"{asked[missing[0]][0]}"
+            )
+        concepts = found.typed.union(*found.links)
+        labels, further = _chosen(path, found, concepts, language)
         given: dict[str, Any] = {
             "name": path.name.split(".")[0],
-            "concepts": sorted(found.typed.union(*found.links)),
+            "concepts": sorted(concepts),
             "labels": labels,
             "alternatives": further,
-            "kinds": {one: min(kinds) for one, kinds in found.kinds.items()},
+            "kinds": {one: min(kinds) for one, kinds in found.kinds.items() if one in concepts},
             "relations": found.relations,
             "report": found.report,
         }
@@ -140,7 +147,9 @@ def _sorted(
     statements: Iterable[Statement], ways: set[tuple[str, bool]], asked: Mapping[str, tuple[str, bool]]
 ) -> _Found:
     found = _Found()
-    of_relation = {way: name for name, way in asked.items()}
+    of_relation: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for name, way in asked.items():
+        of_relation[way].append(name)
     for one in statements:
         if one.language is not None:
             _add_literal(found, one, one.language)
@@ -153,8 +162,8 @@ def _sorted(
             ends = (one.value, one.subject) if turned else (one.subject, one.value)
             if (one.predicate, turned) in ways:
                 _add_link(found, ends)
-            if (one.predicate, turned) in of_relation:
-                found.relations[of_relation[one.predicate, turned]].append(ends)
+            for name in of_relation.get((one.predicate, turned), ()):
+                found.relations[name].append(ends)
     _look_up_labels(found)
     return found
 
@@ -196,10 +205,14 @@ def _add_link(found: _Found, ends: tuple[str, str]) -> None:
         found.report["link_to_top_or_itself"] += 1
 
 
-def _chosen(path: Path, found: _Found, language: str | None) -> tuple[dict[str, str], dict[str, list[str]]]:
+def _chosen(
+    path: Path, found: _Found, concepts: set[str], language: str | None
+) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the label and the further labels of each concept."""
     labels = {}
     for concept, candidates in found.labels.items():
+        if concept not in concepts:
+            continue  # schemes, collections and properties have labels, too
         usable = [(_rank(tag, language), order, " ".join(text.split()), tag) for tag, order, text in candidates]
         usable = [one for one in usable if one[0] is not None and one[2]]
         if not usable:
@@ -218,6 +231,8 @@ def _chosen(path: Path, found: _Found, language: str | None) -> tuple[dict[str, 
         labels[concept] = next(iter(texts))
     further: dict[str, list[str]] = {}
     for concept, more in found.further.items():
+        if concept not in concepts:
+            continue
         kept = sorted({" ".join(text.split()) for tag, text in more if _rank(tag, language) is not None} - {""})
         further[concept] = kept
     return labels, further

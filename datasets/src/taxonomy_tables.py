@@ -51,8 +51,11 @@ def read_taxonomy_table(
     3
     """
     path = Path(path)
-    named = any(isinstance(one, str) for one in (child, parent))
-    rows = read_rows(path, (child, parent), separator=separator, header=named if header is None else header)
+    if header is None:
+        header = any(isinstance(one, str) for one in (child, parent, *label_columns, alternative))
+    if not split:
+        raise InvalidInputError("split must be a text that separates further labels, got an empty one")
+    rows = read_rows(path, (child, parent), separator=separator, header=header)
     links, alone = [], []
     for line, (one, above) in rows:
         if not one.strip():
@@ -64,6 +67,14 @@ def read_taxonomy_table(
     given: dict[str, Any] = {"name": path.name.split(".")[0]}
     if labels is not None:
         given |= _read_labels(Path(labels), label_columns, alternative, separator, header, split)
+        unknown = sorted(set(alone) - set(given["concepts"]))
+        if unknown and options.get("unknown", "error") == "error":
+            raise InvalidInputError(
+                f"{path}: {len(unknown)} concepts without a parent have no label in {labels}, the first is "
+                f"{unknown[0]!r}. Add them there, or take unknown='add' or 'drop'."
+            )
+        if options.get("unknown") == "add":
+            given["concepts"] += unknown
     elif alone:
         given["concepts"] = sorted({*alone, *(one for link in links for one in link)})
     return Taxonomy.from_pairs(links, **{**given, **options})
@@ -74,14 +85,13 @@ def _read_labels(
     columns: Sequence[str | int],
     alternative: str | int | None,
     separator: str | None,
-    header: bool | None,
+    header: bool,
     split: str,
 ) -> dict[str, Any]:
     wanted = [*columns] if alternative is None else [*columns, alternative]
-    named = any(isinstance(one, str) for one in wanted)
     labels: dict[str, str] = {}
     further: dict[str, tuple[str, ...]] = {}
-    for line, values in read_rows(path, wanted, separator=separator, header=named if header is None else header):
+    for line, values in read_rows(path, wanted, separator=separator, header=header):
         one, label = values[0].strip(), " ".join(values[1].split())
         if not one:
             raise InvalidInputError(f"{path}, line {line}: got no identifier")

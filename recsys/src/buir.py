@@ -149,7 +149,9 @@ class BUIR(TrainedRecommender):
             outputs, targets = self.pair.encode(generator)
         else:
             outputs = targets = self.pair.online.outputs(generator)
-        distinct, places = torch.unique(nodes, return_inverse=True)  # a node is predicted from once, however often it is there
+        distinct, places = torch.unique(
+            nodes, return_inverse=True
+        )  # a node is predicted from once, however often it is there
         predicted = functional.embedding(places, self.predictor(self.pair.online.rows(outputs, distinct)))
         # the user predicts the item, the item the user
         wanted = self.pair.target.rows(targets, nodes.roll(len(users)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ from kgneg.core.typing import FloatTensor, LongTensor
 
 __all__ = ["RowGradient"]
 
+#: an attribute, a variable and the argument that asks
+_OWN_REFERENCES = 3
+
 
 class RowGradient:
     """Looks rows up; the gradient of the table is written into a tensor that is kept from step to step.
@@ -19,9 +24,12 @@ class RowGradient:
     The dense gradient of a look-up is a tensor of the size of the table, made and filled with zeros at each step for
     the sake of a few rows. Here that is done once: later steps empty the rows of the step before and fill their own.
     The result is the same, ``table.grad``, dense and zero elsewhere. If anything else has written to it in the
-    meantime, such as a second term of the loss or an average over processes, all of it is emptied.
+    meantime, such as a second term of the loss or an average over processes, all of it is emptied; if anyone else still
+    holds it, or the table is another one, a new tensor is made.
 
-    Hooks on the gradient of the table are not called, and the look-up cannot be differentiated twice.
+    It is for training loops, which read ``table.grad`` after ``backward``: :func:`torch.autograd.grad` does not see the
+    look-up, nor does a wrapper such as DistributedDataParallel, it cannot be differentiated twice, and what is written
+    through ``table.grad.data`` is not noticed. A table with hooks gets the usual gradient.
 
     >>> table = nn.Parameter(torch.ones(4, 2))
     >>> RowGradient().look_up(table, torch.tensor([1, 1])).sum().backward()
@@ -31,14 +39,15 @@ class RowGradient:
 
     def __init__(self) -> None:
         self._kept: FloatTensor | None = None
+        self._owner: weakref.ref[nn.Parameter] | None = None
         self._filled: list[LongTensor] = []
         self._version = -1
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RowGradient:
         return RowGradient()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_kept": None, "_filled": [], "_version": -1}
+    def __reduce__(self) -> tuple[type[RowGradient], tuple[()]]:
+        return RowGradient, ()
 
     def look_up(self, table: nn.Parameter, rows: LongTensor) -> FloatTensor:
         """Return some rows.
@@ -47,6 +56,8 @@ class RowGradient:
         :param rows: shape: ``(*)``, in ``[0, n)``
         :returns: shape: ``(*, d)``
         """
+        if table._backward_hooks or getattr(table, "_post_accumulate_grad_hooks", None):
+            return torch.nn.functional.embedding(rows, table)
         found: FloatTensor = _Rows.apply(table, rows, self)  # type: ignore[no-untyped-call]
         return found
 
@@ -64,13 +75,23 @@ class RowGradient:
             return
         clean = self._version == table.grad._version
         table.grad.index_add_(0, rows, gradient)
-        self._filled.append(rows)
+        if clean:
+            self._filled.append(rows.clone())  # the caller may write to it
+        else:
+            self._filled = []
         self._version = table.grad._version if clean else -1
 
     def _emptied(self, table: nn.Parameter) -> FloatTensor:
         kept = self._kept
-        if kept is None or kept.shape != table.shape or kept.dtype != table.dtype or kept.device != table.device:
+        fits = kept is not None and self._owner is not None and self._owner() is table
+        if (
+            kept is None
+            or not fits
+            or (kept.shape, kept.dtype, kept.device) != (table.shape, table.dtype, table.device)
+            or sys.getrefcount(kept) > _OWN_REFERENCES
+        ):
             kept = self._kept = torch.zeros_like(table)
+            self._owner = weakref.ref(table)
         elif kept._version == self._version:
             for rows in self._filled:
                 kept.index_fill_(0, rows, 0.0)
@@ -91,5 +112,5 @@ class _Rows(torch.autograd.Function):
     @once_differentiable
     def backward(context: Any, gradient: FloatTensor) -> tuple[None, None, None]:
         (rows,) = context.saved_tensors
-        context.keeper.add(context.table, rows.flatten(), gradient.flatten(0, rows.dim() - 1))
+        context.keeper.add(context.table, rows.reshape(-1), gradient.reshape(-1, gradient.shape[-1]))
         return None, None, None

@@ -53,7 +53,10 @@ class MixtureCorruptor(Corruptor):
         self.components = nn.ModuleList(corruptor for corruptor, _ in components)
         total = sum(weight for _, weight in components)
         self.shares = tuple(weight / total for _, weight in components)
-        self.hits_are_certain = all(corruptor.hits_are_certain for corruptor, _ in components)
+        # a mixture within a mixture asks another of its components the next time
+        self.hits_are_certain = all(
+            corruptor.hits_are_certain and not isinstance(corruptor, MixtureCorruptor) for corruptor, _ in components
+        )
         if any(corruptor.retreat is not None for corruptor, _ in components):
             self.retreat = self.propose  # says that there is one; whose it is, _propose_again knows
 

@@ -98,6 +98,8 @@ def similar_pairs(vectors: FloatTensor, ceiling: float) -> CandidateIndex:
     [0]
     """
     unit = normalize(validate_vectors(vectors), dim=-1)
+    if not len(unit):
+        raise InvalidInputError("there are no vectors to compare")
     rows, members = [], []
     size = max(_BLOCK // max(len(unit), 1), 1)
     for begin in range(0, len(unit), size):

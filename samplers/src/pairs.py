@@ -50,7 +50,6 @@ def pair_options(queries: LongTensor, entities: LongTensor, *, num_queries: int,
     >>> sorted(set(corruptor(pair_triples(queries, skills), 20).entity.flatten().tolist()))
     [0, 3]
     """
-    sizes = {"num_entities": validate_count("num_entities", num_entities, 2)}
+    sizes: dict[str, Any] = {"num_entities": validate_count("num_entities", num_entities, 2)}
     sizes["num_relations"] = validate_count("num_queries", num_queries)
-    index = TripleIndex(pair_triples(queries, entities), **sizes)
-    return {**sizes, "index": index, "sides": SidePolicy("tail")}
+    return {**sizes, "index": TripleIndex(pair_triples(queries, entities), **sizes), "sides": SidePolicy("tail")}

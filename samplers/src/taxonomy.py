@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from kgneg.core.bits import KeyTable
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor, Proposals, Queries
+from kgneg.core.draws import draw_below
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.typing import BoolTensor, IntTensor
+from kgneg.core.masks import flat_nonzero
+from kgneg.core.modules import BufferModule
+from kgneg.core.typing import BoolTensor, IntTensor, LongTensor
 from kgneg.samplers.mixture import MixtureCorruptor
 from kgneg.samplers.neighbourhood import NeighbourhoodCorruptor
 from kgneg.samplers.uniform import UniformCorruptor
@@ -20,43 +22,68 @@ __all__ = ["NearPositives", "TaxonomyCorruptor"]
 
 #: The strategy that draws any entity.
 RANDOM = "random"
+#: how many draws are looked at before near positives are put up with
+_ATTEMPTS = 16
 
 
-class NearPositives(torch.nn.Module):
-    """A constraint: an entity is not replaced by one that may well be right too.
+class NearPositives(BufferModule):
+    """Draws entities that do not mean nearly the same as the one that they replace, exactly.
 
-    :param pairs: n x n, for each entity the ones that must not take its place
+    :param pairs: n x n, for each entity the ones that must not take its place; itself need not be among them
+
+    >>> near = NearPositives(CandidateIndex.from_lists([[1], [], [], []], num_columns=4))
+    >>> near.sample(torch.tensor([0]), 50, torch.Generator().manual_seed(0))[0].unique().tolist()
+    [2, 3]
     """
+
+    indptr: LongTensor
+    keys: LongTensor
 
     def __init__(self, pairs: CandidateIndex) -> None:
         super().__init__()
-        self.number = pairs.num_columns
+        self.num_entities = pairs.num_columns
         row, member = pairs.pairs()
-        self.table = KeyTable((row * self.number + member).cpu().numpy(), 0, pairs.num_rows * self.number)
+        own = torch.arange(pairs.num_rows, device=row.device)
+        whole = CandidateIndex.from_pairs(
+            torch.cat([row, own]), torch.cat([member, own]), num_rows=pairs.num_rows, num_columns=pairs.num_columns
+        )
+        row, member = whole.pairs()
+        # how many other entities there are before each of these, within its row
+        before = member - (torch.arange(len(row), device=row.device) - whole.indptr[row])
+        self.register_buffer("indptr", whole.indptr)
+        self.register_buffer("keys", row * self.num_entities + before)
 
-    def __call__(self, queries: Queries, ids: IntTensor) -> BoolTensor:
-        """Return which candidates are allowed.
+    def sample(
+        self, entities: LongTensor, n: int, generator: torch.Generator | None = None
+    ) -> tuple[IntTensor, BoolTensor]:
+        """Draw uniformly from all that are not near.
 
-        :param queries: ``q`` pairs
-        :param ids: shape: ``(q, n)``
-        :returns: shape: ``(q, n)``
+        :param entities: shape: ``(q,)``
+        :param n: the number of draws for each
+        :param generator: the source of randomness
+        :returns: ids of shape ``(q, n)``, and whether they are real: not where everything is near
         """
-        keys = queries.replaced[:, None] * self.number + ids
-        return ~self.table.contains(keys.view(-1)).view(ids.shape)
+        start = self.indptr[entities]
+        free = self.num_entities - (self.indptr[entities + 1] - start)
+        place = draw_below(free[:, None], (len(entities), n), generator, entities.device, largest=self.num_entities)
+        asked = (entities * self.num_entities)[:, None] + place
+        ids = place + (torch.searchsorted(self.keys, asked, right=True) - start[:, None])
+        return ids.int().clamp_(max=self.num_entities - 1), (free > 0)[:, None].expand(ids.shape)
 
 
 class _AnyOther(UniformCorruptor):
-    """Uniform proposals, without near positives."""
+    """Any entity that is not near."""
 
-    hits_are_certain = True  # where eight draws are all near positives, there is little else
+    hits_are_certain = True
 
     def __init__(self, near: NearPositives | None, **options: Any) -> None:
         super().__init__(**options)
         self.near = near
 
     def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:  # type: ignore[override]
-        ids, _ = super().propose(queries, n, generator)
-        return ids, None if self.near is None else self.near(queries, ids.int())
+        if self.near is None:
+            return super().propose(queries, n, generator)
+        return self.near.sample(queries.replaced, n, generator)
 
 
 class TaxonomyCorruptor(MixtureCorruptor):
@@ -66,8 +93,9 @@ class TaxonomyCorruptor(MixtureCorruptor):
     ``cousins``, ``shared_relation``) and :mod:`kgneg.samplers.neighbourhoods` (``edit_distance_pools``,
     ``embedding_pools``). With counts that sum to the number of negatives per positive, each gets exactly its count.
 
-    Concepts that are likely to be right as well, ``near``, are never drawn by any strategy. A strategy that has nothing
-    for a concept leaves its slots to a uniform draw, flagged as ``fallback``.
+    A strategy that has nothing for a concept leaves its slots to a uniform draw, flagged as ``fallback``. Concepts that
+    are likely to be right as well, ``near``, are drawn by neither, as long as there is any other that makes no known
+    triple.
 
     Source: Decorte et al., Design of Negative Sampling Strategies for Distantly Supervised Skill Extraction, RecSys in
     HR 2022; near positives, weights and refreshed neighbours are ours.
@@ -104,18 +132,18 @@ class TaxonomyCorruptor(MixtureCorruptor):
             raise InvalidInputError(
                 f"counts must be given for the strategies {', '.join(strategies)} and no others; see {odd[0]!r}"
             )
-        sizes = {name: options[name] for name in ("num_entities", "num_relations")}
+        sizes = {name: options.get(name) for name in ("num_entities", "num_relations")}
         if near is not None and (near.num_rows, near.num_columns) != (sizes["num_entities"],) * 2:
             raise InvalidInputError(
                 f"near positives of {near.num_rows} x {near.num_columns} entities do not fit {sizes['num_entities']}"
             )
-        rule = None if near is None or not len(near.indices) else NearPositives(near)
+        others = None if near is None or not len(near.indices) else NearPositives(near)
         components: list[tuple[Corruptor, float]] = []
         for name, pools in strategies.items():
             if pools is None:
                 if name != RANDOM:
                     raise InvalidInputError(f"the strategy {name!r} has no lists: only {RANDOM!r} needs none")
-                components.append((_AnyOther(rule, **sizes), given[name]))
+                components.append((_AnyOther(others, **sizes), given[name]))
                 continue
             kept = pools if near is None else pools.without(near)
             try:
@@ -125,7 +153,22 @@ class TaxonomyCorruptor(MixtureCorruptor):
         super().__init__(components, **options)
         #: the names of the strategies, in the order of :attr:`shares`
         self.names = tuple(strategies)
-        self._near = near
+        self._near, self._others = near, others
+
+    def _uniform(self, queries: Queries, generator: torch.Generator) -> tuple[LongTensor, LongTensor | None]:
+        """Draw what is neither near nor known; where there is hardly any such entity, what is not known."""
+        if self._others is None:
+            return super()._uniform(queries, generator)
+        ids, hit = self._others.sample(queries.replaced, _ATTEMPTS, generator)
+        found, first = (hit & ~self.forbidden(queries, ids)).to(torch.uint8).max(dim=-1, keepdim=True)
+        drawn, side = ids.gather(-1, first).squeeze(-1).long(), None
+        left = flat_nonzero(found.squeeze(-1) == 0)
+        if len(left):
+            drawn[left], turned = super()._uniform(queries[left], generator)
+            if turned is not None:
+                side = queries.side.clone()
+                side[left] = turned
+        return drawn, side
 
     def refresh(self, name: str, pools: CandidateIndex) -> None:
         """Give a strategy other lists, such as the nearest neighbours by what a model has learnt so far.
@@ -138,4 +181,6 @@ class TaxonomyCorruptor(MixtureCorruptor):
             raise InvalidInputError(f"no strategy {name!r} with lists; there are {', '.join(self.names)}")
         component = self._component(self.names.index(name))
         assert isinstance(component, NeighbourhoodCorruptor)  # noqa: S101
-        component.refresh(pools if self._near is None else pools.without(self._near))
+        device = component.pools.indptr.device
+        pools = pools.to(device)
+        component.refresh(pools if self._near is None else pools.without(self._near.to(device)))

@@ -67,7 +67,7 @@ def test_neighbourhoods_are_those_of_plain_loops(pairs: list[tuple[str, str]]) -
     above = {one: nx.descendants(graph, one) for one in graph}
     assert lists(made, made.ancestors()) == above
     assert lists(made, made.descendants()) == {one: nx.ancestors(graph, one) for one in graph}
-    grand = {one: {two for parent in parents[one] for two in parents[parent]} for one in graph}
+    grand = {one: {two for parent in parents[one] for two in parents[parent]} - parents[one] for one in graph}
     cousins = {
         a: {
             b
@@ -184,6 +184,8 @@ def test_kinds_and_relations() -> None:
         ([("a", "")], {}, "got the link"),
         ([("a", "b")], {"concepts": ["c"], "unknown": "drop"}, "nothing is left"),
         ([("a", "b")], {"unknown": "ignore"}, "unknown"),
+        ([("a", "b")], {"alternatives": {"a": "big"}}, "got the text 'big' as further labels"),
+        ([1, 2], {}, "got the link 1"),
         ([("a", "a")], {"cycles": "drop"}, "all links are inside cycles"),
         ([("a", "b")], {"relations": {"job": [("c", "cook")]}}, "none of the 1 pairs of the relation 'job'"),
     ],
@@ -199,7 +201,7 @@ def test_what_is_mended_is_counted() -> None:
         concepts=["a", "b", "c", "d"],
         cycles="drop",
         unknown="drop",
-        labels={"a": "A"},
+        labels={"a": "A", "z": "Z"},
     )
     assert made.report == {
         "repeated_link": 1,
@@ -207,6 +209,7 @@ def test_what_is_mended_is_counted() -> None:
         "dropped_link": 1,
         "orphan": 2,
         "without_label": 3,
+        "label_of_unknown_concept": 1,
     }
     more = Taxonomy.from_pairs([("a", "b")], concepts=["a"], unknown="add")
     assert more.concepts == ("a", "b") and more.report["added_concept"] == 1

@@ -65,6 +65,16 @@ def test_rdf(parser: str, tmp_path: Path) -> None:
     assert made.report == report
 
 
+def test_what_is_no_concept_has_no_say(parser: str, tmp_path: Path) -> None:
+    more = ':scheme a skos:ConceptScheme ; rdfs:label "Zoo"@de . :eats rdfs:label "eats"@en, "devours"@en .'
+    made = Taxonomy.read(write(tmp_path, TURTLE + more, "my zoo [1].ttl"), cache=False)
+    assert len(made) == 5 and made.report["label_in_other_language"] == 1
+    with pytest.raises(InvalidInputError, match="the relation 'food' is empty"):
+        Taxonomy.read(tmp_path / "my zoo [1].ttl", relations={"food": "http://e/drinks"}, cache=False)
+    both = Taxonomy.read(tmp_path / "my zoo [1].ttl", relations=dict.fromkeys("ab", "http://e/eats"), cache=False)
+    assert set(both.contexts) == {"a", "b"}
+
+
 def test_language(parser: str, tmp_path: Path) -> None:
     path = write(tmp_path, TURTLE)
     assert named(Taxonomy.read(path, language="de", cache=False))["lion"] == "Löwe"
@@ -126,6 +136,9 @@ def test_tables(tmp_path: Path) -> None:
     links = write(tmp_path, "parent;child\ncat;lion\n;rock\ncat;tiger\n", "links.csv")
     made = Taxonomy.read_table(links, child="child", parent="parent", separator=";")
     assert made.concepts == ("cat", "lion", "rock", "tiger") and made.report["orphan"] == 1
+    named = write(tmp_path, "id,label\ncat,Cat\nlion,Lion\nrock,Rock\ntiger,Tiger\n", "named.csv")
+    links = write(tmp_path, "parent,child\ncat,lion\n,rock\ncat,tiger\n", "more.csv")
+    assert Taxonomy.read_table(links, child="child", parent="parent", labels=named).texts()[0] == "Cat"
     tsv = write(tmp_path, "lion\tcat\ntiger\tcat\n", "links.tsv")
     labels = write(tmp_path, 'lion\tLion\tking|"big"\ntiger\tTiger\t\ncat\tCat\t\n', "labels.tsv")
     made = Taxonomy.read_table(tsv, labels=labels, alternative=2)
@@ -139,6 +152,7 @@ def test_tables(tmp_path: Path) -> None:
         ("a,b\n", "a,A\n", "unknown parent 'b'"),
         ("a,b\na\n", "a,A\nb,B\n", "line 2: got 1 columns"),
         (",b\n", "b,B\n", "line 1: got no child"),
+        ("a,b\nc,\n", "a,A\nb,B\n", "1 concepts without a parent have no label in .*, the first is 'c'"),
         ("", "b,B\n", "got the end of the file"),
         ('a,"b\n', "b,B\n", "cannot be read"),
     ],
@@ -186,6 +200,9 @@ def test_esco(tmp_path: Path) -> None:
     assert made.alternatives[made.ids["e:weld"]] == ("join metal", "fuse metal")
     assert [made.kinds[made.ids[one]] for one in ("e:weld", "e:metal")] == ["skill", "group"]
     assert made.shared_relation("occupation").members(made.ids["e:cut"]).tolist() == [made.ids["e:weld"]]
+    assert made.report == {}
+    write(tmp_path, ESCO["skills_en.csv"] + "e:alone,be alone,\n", "skills_en.csv")
+    assert Taxonomy.read_esco(tmp_path, cache=False).report == {"orphan": 1}
     essential = Taxonomy.read_esco(tmp_path, essential_only=True, cache=False)
     assert essential.contexts["occupation"] == ("o:welder",)
     assert not len(essential.shared_relation("occupation").indices)

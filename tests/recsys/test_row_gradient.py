@@ -78,13 +78,14 @@ def test_a_gradient_that_was_changed_in_place_is_emptied() -> None:
 def test_the_tensor_is_kept_and_copies_have_their_own() -> None:
     table, keeper = nn.Parameter(torch.ones(4, 2)), RowGradient()
     keeper.look_up(table, torch.tensor([1])).sum().backward()
-    first, table.grad = table.grad, None
+    assert table.grad is not None
+    first, table.grad = table.grad.data_ptr(), None
     keeper.look_up(table, torch.tensor([2])).sum().backward()
-    assert table.grad is first
+    assert table.grad is not None and table.grad.data_ptr() == first
     for other in (copy.deepcopy(keeper), pickle.loads(pickle.dumps(keeper))):  # noqa: S301
         fresh = nn.Parameter(torch.ones(4, 2))
         other.look_up(fresh, torch.tensor([0])).sum().backward()
-        assert fresh.grad is not None and fresh.grad is not first and float(fresh.grad.sum()) == 2
+        assert fresh.grad is not None and fresh.grad.data_ptr() != first and float(fresh.grad.sum()) == 2
 
 
 def test_a_table_of_another_size_or_type_gets_a_tensor_of_its_own() -> None:
@@ -113,3 +114,46 @@ def test_cosine_has_gradients_on_both_sides_where_both_are_wanted() -> None:
     first, second = draw(1, 6, 4).double().requires_grad_(), draw(2, 6, 4).double().requires_grad_()
     assert torch.autograd.gradcheck(cosine_to, (first, second))
     assert torch.autograd.gradcheck(lambda one: cosine_to(one, second.detach()), (first,))
+
+
+def test_rows_may_be_written_to_afterwards() -> None:
+    table, keeper, rows = nn.Parameter(torch.ones(4, 2)), RowGradient(), torch.tensor([0])
+    keeper.look_up(table, rows).sum().backward()
+    rows.fill_(3)
+    table.grad = None
+    keeper.look_up(table, rows).sum().backward()
+    assert table.grad is not None and table.grad[:, 0].tolist() == [0, 0, 0, 1]
+
+
+def test_a_gradient_that_someone_holds_is_left_alone() -> None:
+    table, keeper, held = nn.Parameter(torch.ones(4, 2)), RowGradient(), []
+    for row in (0, 1, 1):
+        table.grad = None
+        keeper.look_up(table, torch.tensor([row])).sum().backward()
+        held.append(table.grad)
+    assert sum(one[:, 0] for one in held).tolist() == [1, 2, 0, 0]
+
+
+def test_two_tables_have_two_gradients() -> None:
+    first, second, keeper = nn.Parameter(torch.ones(4, 2)), nn.Parameter(torch.ones(4, 2)), RowGradient()
+    for table, row in ((first, 0), (second, 1), (first, 2)):
+        keeper.look_up(table, torch.tensor([row])).sum().backward()
+    assert first.grad is not None and second.grad is not None
+    assert first.grad[:, 0].tolist() == [1, 0, 1, 0] and second.grad[:, 0].tolist() == [0, 1, 0, 0]
+
+
+def test_hooks_are_called() -> None:
+    table, keeper = nn.Parameter(torch.ones(4, 2)), RowGradient()
+    table.register_hook(lambda gradient: 2 * gradient)
+    keeper.look_up(table, torch.tensor([1])).sum().backward()
+    assert table.grad is not None and table.grad[:, 0].tolist() == [0, 2, 0, 0]
+
+
+def test_gradients_set_to_zero_do_not_pile_up_rows() -> None:
+    table, keeper = nn.Parameter(torch.ones(4, 2)), RowGradient()
+    optimizer = torch.optim.SGD([table], lr=0.1)
+    for step in range(5):
+        optimizer.zero_grad(set_to_none=False)
+        keeper.look_up(table, torch.tensor([step % 4])).sum().backward()
+        assert table.grad is not None and float(table.grad.sum()) == 2
+    assert len(keeper._filled) <= 1

@@ -13,7 +13,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import TAIL
-from kgneg.samplers import MixtureCorruptor, TypedCorruptor, UniformCorruptor
+from kgneg.samplers import MixtureCorruptor, NeighbourhoodCorruptor, TypedCorruptor, UniformCorruptor
 
 SIZES = {"num_entities": 60, "num_relations": 1}
 POSITIVE = torch.tensor([[0, 0, 1]])
@@ -193,3 +193,14 @@ def test_shares_hold_when_one_component_is_rejected_often(order: tuple[int, int]
     assert ((own == 2) | negatives.fallback.any(-1)).all()
     assert not index.contains(negatives.triples).any()
     assert float(negatives.fallback.double().mean()) < 0.01
+
+
+def test_a_mixture_within_a_mixture_is_asked_again() -> None:
+    """One of its parts has nothing for an entity, the other one has."""
+    sizes = {"num_entities": 5, "num_relations": 1}
+    some = NeighbourhoodCorruptor(CandidateIndex.from_lists([[], [0], [0], [0], [0]], num_columns=5), **sizes)
+    other = NeighbourhoodCorruptor(CandidateIndex.from_lists([[1, 2], [0], [0], [0], [0]], num_columns=5), **sizes)
+    inner = MixtureCorruptor([(some, 0.5), (other, 0.5)], **sizes)
+    outer = MixtureCorruptor([(inner, 1.0)], seed=0, sides=SidePolicy("tail"), **sizes)
+    found = outer(torch.tensor([[1, 0, 0]]).repeat(200, 1), 1)
+    assert float(found.fallback.float().mean()) < 0.1  # half of the slots, if it were not asked again

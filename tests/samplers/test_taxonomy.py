@@ -115,6 +115,21 @@ def test_near_positives_are_never_drawn() -> None:
     assert set(tails(corruptor, 0, 400)[:200].tolist()) == {4}
 
 
+def test_near_positives_are_not_drawn_as_a_last_resort_either() -> None:
+    number = 100
+    near = CandidateIndex.from_lists([list(range(1, 96)), *[[]] * 99], num_columns=number)
+    for strategies in (
+        {"random": None},
+        {"sibling": CandidateIndex.from_lists([[], [0], *[[]] * 98], num_columns=number)},
+    ):
+        corruptor = TaxonomyCorruptor(strategies, near=near, seed=0, num_entities=number, num_relations=1)
+        drawn = Counter(tails(corruptor, 0, 4_000).tolist())
+        assert set(drawn) == {96, 97, 98, 99} and min(drawn.values()) > 850
+    everything = CandidateIndex.from_lists([list(range(1, 6)), *[[]] * 5], num_columns=6)
+    corruptor = TaxonomyCorruptor({"random": None}, near=everything, seed=0, **SIZES)
+    assert set(tails(corruptor, 0, 100).tolist()) == {1, 2, 3, 4, 5}  # there is nothing else
+
+
 def test_a_concept_without_relatives_is_flagged_at_once() -> None:
     corruptor = TaxonomyCorruptor({"sibling": SIBLINGS}, seed=0, sides=SidePolicy("tail"), **SIZES)
     calls = []

@@ -40,6 +40,12 @@ def test_equal_scores_share_their_places() -> None:
     assert found.precision == {1: 0.25, 2: 0.5, 4: 1.0}
 
 
+def test_the_best_of_several_right_ones_with_equal_scores() -> None:
+    right = torch.tensor([0, 0]), torch.tensor([0, 1])
+    assert judge_ranking(torch.zeros(1, 2), *right).mrr == 1.0
+    assert judge_ranking(torch.zeros(1, 3), *right).mrr == pytest.approx(3 / 4)
+
+
 @pytest.mark.parametrize(
     ("scores", "queries", "concepts", "message"),
     [

@@ -38,6 +38,15 @@ def test_spans_are_those_of_the_text() -> None:
     assert words(LabelMatcher(LABELS), text) == ["weld   metal", "weld"]
 
 
+def test_letters_with_marks() -> None:
+    import unicodedata
+
+    matcher = LabelMatcher(["cafe", unicodedata.normalize("NFD", "Café Löwe")])
+    for form in ("NFC", "NFD"):
+        text = unicodedata.normalize(form, "im Café Löwe, café")
+        assert words(matcher, text) == [unicodedata.normalize(form, "Café Löwe")]
+
+
 @given(
     st.lists(st.text("ab ", min_size=1, max_size=5).filter(str.strip), min_size=1, max_size=6, unique=True),
     st.text("ab .", max_size=24),

@@ -9,6 +9,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor
+from kgneg.core.validation import validate_count
 
 __all__ = ["RankingFigures", "judge_ranking"]
 
@@ -37,7 +38,7 @@ def judge_ranking(
 
     .. math:: \mathrm{RP@}k = \frac{1}{|Q|} \sum_q \frac{|G_q \cap \mathrm{top}_k(q)|}{\min(k, |G_q|)}
 
-    Concepts of equal scores share their places: the rank of one is the mean over all orders.
+    Concepts of equal scores share their places: ranks and hits are means over all orders.
 
     Source: Decorte et al., RecSys in HR 2022.
 
@@ -52,6 +53,8 @@ def judge_ranking(
     >>> found.mrr, found.precision
     (1.0, {1: 1.0, 2: 0.5})
     """
+    for k in ks:
+        validate_count("k", k)
     if not len(queries):
         raise InvalidInputError("there is no right pair of a text and a concept to judge by")
     for what, ids, limit in (("text", queries, len(scores)), ("concept", concepts, scores.shape[1])):
@@ -67,7 +70,9 @@ def judge_ranking(
     table = scores[rows]
     above = (table > own).sum(-1)
     equal = (table == own).sum(-1)
-    rank = above + (equal + 1) / 2
+    key = torch.stack([rows, above], dim=-1)  # right ones with equal scores share this
+    _, group, alike = key.unique(dim=0, return_inverse=True, return_counts=True)
+    rank = above + (equal + 1) / (alike[group] + 1)  # the mean, over all orders, of the best of them
     best = torch.full((len(scores),), torch.inf, dtype=torch.float64).scatter_reduce_(0, rows, rank.double(), "amin")
     judged = number > 0
     precision = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
-from kgneg.core.validation import choose
+from kgneg.core.validation import choose, validate_count
 
 __all__ = ["LabelMatcher", "Mention"]
 
@@ -57,6 +58,7 @@ class LabelMatcher:
         from ahocorasick_rs import AhoCorasick, MatchKind
 
         choose("ambiguous", ambiguous, ("all", "preferred", "drop"))
+        validate_count("least", least)
         further: Sequence[Sequence[str]] = [()] * len(labels) if alternatives is None else alternatives
         if len(further) != len(labels):
             raise InvalidInputError(f"there are {len(labels)} labels, but alternatives for {len(further)}")
@@ -64,8 +66,10 @@ class LabelMatcher:
         #: labels that are too short to be looked for
         self.short: list[str] = []
         for concept, (label, more) in enumerate(zip(labels, further, strict=True)):
+            if isinstance(more, str):
+                raise InvalidInputError(f"got the text {more!r} as alternatives, expected several: [{more!r}]")
             for form in (label, *more):
-                words = _lowered(" ".join(form.split()))
+                words = _plain(" ".join(form.split()))[0]
                 if sum(map(str.isalnum, words)) < least:
                     self.short += [form] if form else []
                     continue
@@ -89,7 +93,7 @@ class LabelMatcher:
         :param text: the text
         :returns: the mentions, from left to right, none overlapping
         """
-        lowered, places = _squeezed(_lowered(text))
+        lowered, places = _plain(text)
         found = []
         for number, start, end in self._automaton.find_matches_as_indexes(lowered, overlapping=True):
             if _apart(lowered, start) and _apart(lowered, end):
@@ -98,7 +102,7 @@ class LabelMatcher:
         for start, end, number in sorted(found):
             if start >= free:
                 free = -end
-                begin, stop = (start, free) if places is None else (places[start], places[free - 1] + 1)
+                begin, stop = (start, free) if places is None else (places[start][0], places[free - 1][1])
                 mentions.append(Mention(begin, stop, self._concepts[self._forms[number]], text[begin:stop]))
         return mentions
 
@@ -127,23 +131,33 @@ def _chosen(concepts: dict[int, bool], ambiguous: str) -> tuple[int, ...]:
     return tuple(one for one in everything if concepts[one]) or everything
 
 
-def _lowered(text: str) -> str:
-    """Return the text in small letters and with blanks for white space, with every letter where it was."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters become two
-        lowered = "".join(small if len(small := one.lower()) == 1 else one for one in text)
-    return _WHITE.sub(" ", lowered)
+def _plain(text: str) -> tuple[str, list[tuple[int, int]] | None]:
+    """Return the text composed (NFC), in small letters and with single blanks, and where each letter of it was.
+
+    :param text: the text
+    :returns: the letters, and for each the stretch of the text that it is from; ``None`` where nothing has moved
+    """
+    if text.isascii() and not _RUN.search(text):
+        return text.lower().translate(_WHITE), None
+    letters: list[str] = []
+    places: list[tuple[int, int]] = []
+    begin = 0
+    while begin < len(text):
+        end = begin + 1
+        while end < len(text) and unicodedata.combining(text[end]):
+            end += 1
+        piece = unicodedata.normalize("NFC", text[begin:end]).lower()
+        if not piece.isspace():
+            letters += piece
+            places += [(begin, end)] * len(piece)
+        elif not letters or letters[-1] != " ":
+            letters.append(" ")
+            places.append((begin, end))
+        begin = end
+    return "".join(letters), places
 
 
-def _squeezed(text: str) -> tuple[str, list[int] | None]:
-    """Return the text with single blanks, and where each letter of it was, if that has changed."""
-    if not _RUN.search(text):
-        return text, None
-    places = [place for place, one in enumerate(text) if one != " " or not place or text[place - 1] != " "]
-    return _RUN.sub(" ", text), [*places, len(text)]
-
-
-_WHITE, _RUN = re.compile(r"\s"), re.compile(" {2,}")
+_WHITE, _RUN = {ord(one): " " for one in "\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"}, re.compile(r"\s\s")
 
 
 def _apart(text: str, place: int) -> bool:
@@ -154,4 +168,4 @@ def _apart(text: str, place: int) -> bool:
 
 
 def _of_word(letter: str) -> bool:
-    return letter.isalnum() or letter == "_"
+    return letter.isalnum() or letter == "_" or unicodedata.category(letter).startswith("M")

@@ -52,6 +52,24 @@ def test_a_relation_of_the_graph_is_the_hierarchy(factory: TriplesFactory) -> No
     assert drawn(cousins, factory, "wolf") == {"lion", "tiger", "lynx"}
 
 
+def test_which_relation_is_taken_for_the_hierarchy() -> None:
+    from kgneg.integrations.pykeen.taxonomy import _UPWARD, _says
+
+    def says(name: str) -> bool:
+        return any(_says(name, words) for words in _UPWARD)
+
+    for name in ("_hypernym", "http://www.w3.org/2004/02/skos/core#broader", "subClassOf", "P31", "instance_of"):
+        assert says(name), name
+    for name in ("isAffiliatedTo", "is_author_of", "disagrees", "P3150", "subclass_of_nothing"):
+        assert not says(name), name
+
+
+def test_entities_of_the_same_name_are_not_drawn(factory: TriplesFactory) -> None:
+    texts = {one: one for one in factory.entity_to_id} | {"tiger": "LION"}
+    sampler = make(factory, strategies="sibling", texts=texts, filtered=False)
+    assert drawn(sampler, factory, "lion") == {"lynx"}
+
+
 def test_known_triples_and_relatives_are_not_drawn(factory: TriplesFactory) -> None:
     sampler = make(factory, strategies={"sibling": 1, "random": 3})
     found = drawn(sampler, factory, "lynx", 400)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +15,7 @@ from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import choose, validate_count
-from kgneg.datasets import Taxonomy, is_rdf
+from kgneg.datasets import Taxonomy, humanise, is_rdf
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.factories import Labels, find_labels
 from kgneg.integrations.pykeen.lemon import entity_vectors
@@ -25,21 +27,22 @@ from kgneg.samplers.neighbourhoods import edit_distance_pools, embedding_pools, 
 
 __all__ = ["TaxonomyNegativeSampler"]
 
+logger = logging.getLogger(__name__)
+
 _STRATEGIES = ("sibling", "cousin", "edit", "embedding", "random")
 _BY_HIERARCHY = {"sibling", "cousin"}
-#: Parts of the names of relations from a concept to a broader one, the likeliest first.
+#: Words in the names of relations from a concept to a broader one, the likeliest first.
 _UPWARD = (
-    "hypernym",
-    "broader",
-    "subclassof",
-    "subclass_of",
-    "p279",
-    "is_a",
-    "isa",
-    "instanceof",
-    "instance_of",
-    "p31",
+    ("hypernym",),
+    ("hypernyms",),
+    ("broader",),
+    ("subclass", "of"),
+    ("sub", "class", "of"),
+    ("p279",),
+    ("instance", "of"),
+    ("p31",),
 )
+_WORD = re.compile(r"[pP]\d+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
 class TaxonomyNegativeSampler(KgnegNegativeSampler):
@@ -166,11 +169,10 @@ class TaxonomyNegativeSampler(KgnegNegativeSampler):
         taxonomy = ids = None
         if hierarchy is not None or not _BY_HIERARCHY.isdisjoint(shares):
             taxonomy, ids = _taxonomy(setup, labels, hierarchy)
-        names = (
-            []
-            if "edit" not in shares
-            else entity_texts(source["texts"], labels, setup.num_entities, source["missing_text"])
-        )
+        names: list[str] = []
+        if "edit" in shares or source["texts"] is not None or (labels is not None and labels.texts):
+            missing = source["missing_text"] if "edit" in shares else "label"
+            names = entity_texts(source["texts"], labels, setup.num_entities, missing)
 
         def related(pools: Callable[[Taxonomy], CandidateIndex]) -> CandidateIndex:
             return _of_entities(pools(taxonomy), ids, setup.num_entities)  # type: ignore[arg-type]
@@ -224,7 +226,7 @@ def _found(setup: Setup, labels: Labels, hierarchy: Any) -> Taxonomy:
     if hierarchy is not None and not isinstance(hierarchy, str):
         raise InvalidInputError(f"hierarchy={hierarchy!r}: give the name of a relation, 'types', a file or a Taxonomy")
     if hierarchy is None:
-        upward = [one for word in _UPWARD for one in labels.relations if word in one.casefold()][:1]
+        upward = [one for words in _UPWARD for one in labels.relations if _says(one, words)][:1]
         if not upward and not labels.types:
             raise InvalidInputError(
                 "no relation of the graph looks like a hierarchy, and no types came with it; name one with "
@@ -232,6 +234,7 @@ def _found(setup: Setup, labels: Labels, hierarchy: Any) -> Taxonomy:
                 "entities, or a file with a taxonomy"
             )
         hierarchy = upward[0] if upward else "types"
+        logger.info("the hierarchy is %s", f"the relation {hierarchy!r}" if upward else "that of the types")
     if hierarchy == "types":
         if not labels.types:
             raise InvalidInputError("hierarchy='types', but no types came with the graph")
@@ -252,6 +255,12 @@ def _found(setup: Setup, labels: Labels, hierarchy: Any) -> Taxonomy:
     if not pairs:
         raise InvalidInputError(f"hierarchy={hierarchy!r}: there is no training triple with this relation")
     return Taxonomy.from_pairs(pairs, name=hierarchy, cycles="drop")
+
+
+def _says(relation: str, words: tuple[str, ...]) -> bool:
+    """Return whether the name of a relation is made of these words, or has a single one of them."""
+    found = tuple(one.casefold() for one in _WORD.findall(humanise(relation)))
+    return found == words or (len(words) == 1 and words[0] in found)
 
 
 def _read(path: Path) -> Taxonomy:
