@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp bench-noise bench-rec build clean
+.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp bench-noise bench-esco bench-rec build clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -96,6 +96,9 @@ bench-lp: $(VENV)/.stamp-run ## tune and compare samplers by link prediction, fo
 bench-noise: $(VENV)/.stamp-run ## compare the noise filter with cleanlab; NOISE passes options
 	$(PY) -m pip install --quiet -c constraints.txt --group bench
 	HF_HUB_OFFLINE=1 $(PY) benchmarks/noise.py $(NOISE)
+
+bench-esco: $(VENV)/.stamp-run ## what skill extraction without training reaches; ESCO passes options
+	HF_HUB_OFFLINE=1 $(PY) benchmarks/esco.py $(ESCO)
 
 bench-rec: $(VENV)/.stamp-run ## tune and compare recommenders, for many hours; REC passes options
 	$(PY) -m pip install --quiet -c constraints.txt --group bench

@@ -27,6 +27,11 @@ def test_whole_words_and_the_longest() -> None:
     assert words(matcher, "") == []
 
 
+def test_overlapping_labels() -> None:
+    found = LabelMatcher(LABELS).find("we use Java, weld metal", overlapping=True)
+    assert [one.text for one in found] == ["use Java", "Java", "weld metal", "weld"]
+
+
 def test_a_longer_label_that_is_no_whole_word_hides_nothing() -> None:
     assert words(LabelMatcher(["cook", "cook so"]), "cook some") == ["cook"]
 

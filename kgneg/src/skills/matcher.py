@@ -87,11 +87,12 @@ class LabelMatcher:
         self._forms = [form for form, concepts in self._concepts.items() if concepts]
         self._automaton = AhoCorasick(self._forms, matchkind=MatchKind.Standard)
 
-    def find(self, text: str) -> list[Mention]:
+    def find(self, text: str, *, overlapping: bool = False) -> list[Mention]:
         """Find the labels in a text.
 
         :param text: the text
-        :returns: the mentions, from left to right, none overlapping
+        :param overlapping: whether labels within and across others are mentions, too
+        :returns: the mentions, from left to right
         """
         lowered, places = _plain(text)
         found = []
@@ -100,7 +101,7 @@ class LabelMatcher:
                 found.append((start, -end, number))
         mentions, free = [], 0
         for start, end, number in sorted(found):
-            if start >= free:
+            if start >= free or overlapping:
                 free = -end
                 begin, stop = (start, free) if places is None else (places[start][0], places[free - 1][1])
                 mentions.append(Mention(begin, stop, self._concepts[self._forms[number]], text[begin:stop]))

@@ -132,16 +132,17 @@ class ConceptRanker:
         return found
 
 
-def literal_scores(matcher: LabelMatcher, texts: Sequence[str]) -> FloatTensor:
+def literal_scores(matcher: LabelMatcher, texts: Sequence[str], *, overlapping: bool = False) -> FloatTensor:
     """Return the scores of a ranking by mentions alone, the longest first.
 
     :param matcher: finds the labels
     :param texts: length: q
+    :param overlapping: whether labels within others count, too
     :returns: shape: ``(q, n)``: the length of the longest label of a concept in the text, or 0
     """
     scores = torch.zeros(len(texts), matcher.num_concepts)
     for row, text in enumerate(texts):
-        for mention in matcher.find(text):
+        for mention in matcher.find(text, overlapping=overlapping):
             concepts: LongTensor = torch.tensor(mention.concepts)
             scores[row, concepts] = scores[row, concepts].clamp(min=float(mention.end - mention.start))
     return scores
