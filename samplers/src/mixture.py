@@ -94,12 +94,22 @@ class MixtureCorruptor(Corruptor):
         if len(self.components) == 1:
             nobody_else = torch.zeros(1, 1, dtype=torch.int16, device=device).expand(len(queries), n)
             return self._component(0).propose(queries, n, generator), nobody_else
+        borders = self._borders(n)
+        if all(end == int(end) for end in borders):
+            return self._whole(queries, [int(end) for end in borders], generator)
+        return self._dealt(queries, n, borders, generator)
+
+    def _dealt(
+        self, queries: Queries, n: int, borders: list[float], generator: torch.Generator
+    ) -> tuple[Proposals, torch.Tensor]:
+        """Propose where some slots lie on a border, and go to either neighbour at random."""
+        device = queries.kept.device
         ids = torch.zeros((len(queries), n), dtype=torch.int32, device=device)
         hits = torch.ones((len(queries), n), dtype=torch.bool, device=device)
         authors = torch.zeros((len(queries), n), dtype=torch.int16, device=device)
         shared: dict[int, list[tuple[int, float]]] = {}
         begin = 0.0
-        for number, end in enumerate(self._borders(n)):
+        for number, end in enumerate(borders):
             first, last = -int(-begin // 1), int(end)  # whole slots, from the ceiling to the floor
             if first < last:
                 part, hit = self._component(number).propose(queries, last - first, generator)
@@ -125,6 +135,25 @@ class MixtureCorruptor(Corruptor):
             if hit is not None:
                 hits[:, slot] = hit.squeeze(-1)
         return (ids, hits), authors
+
+    def _whole(
+        self, queries: Queries, borders: list[int], generator: torch.Generator
+    ) -> tuple[Proposals, torch.Tensor]:
+        """Propose where every component has whole slots."""
+        parts: list[torch.Tensor] = []
+        hits: list[torch.Tensor] = []
+        authors, begin = [], 0
+        for number, end in enumerate(borders):
+            if end == begin:
+                continue
+            part, hit = self._component(number).propose(queries, end - begin, generator)
+            parts.append(part.int())
+            hits.append(part.new_ones(1, 1, dtype=torch.bool).expand(part.shape) if hit is None else hit)
+            authors += [number] * (end - begin)
+            begin = end
+        signed = torch.tensor([authors], dtype=torch.int16, device=queries.kept.device).expand(len(queries), -1)
+        missing = any(hit.stride(-1) or not bool(hit[:, 0].all()) for hit in hits)
+        return (torch.cat(parts, dim=-1), torch.cat(hits, dim=-1) if missing else None), signed
 
     def _propose_again(
         self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool

@@ -23,6 +23,9 @@ __all__ = ["CandidateIndex"]
 
 _MAX_MEMBERS = 2**31 - 1
 _CHANCES = 2**31
+#: rows up to this length need so few bits for a place that the others do for the chance to stay there
+_SHORT_ROW = 1 << 14
+_SPREAD = -1640531527  # odd, and near the golden section of 2**32
 
 
 class CandidateIndex(BufferModule):
@@ -335,12 +338,18 @@ class CandidateIndex(BufferModule):
     ) -> tuple[IntTensor, BoolTensor]:
         """Draw from alias tables; start and size have shape ``(q, 1)``."""
         shape, device = (len(start), n), start.device
-        place = draw_below(size, shape, generator, device, largest=self.longest).add_(start.int())
+        if self.longest <= _SHORT_ROW:
+            bits = draw_bits(shape, generator, device)
+            place = bits.double().mul_(size * (1 / _CHANCES)).int().add_(start.int())
+            # the upper bits have named the place; this spreads the lower ones
+            chance = (bits * _SPREAD).bitwise_and_(_CHANCES - 1).view(-1)
+        else:
+            place = draw_below(size, shape, generator, device, largest=self.longest).add_(start.int())
+            chance = draw_bits(shape, generator, device).view(-1)
         empty = size == 0
         if bool(empty.any()):
             place.clamp_(max=len(keep) - 1)  # an empty row may lie behind the last member
         place = place.view(-1)
-        chance = draw_bits(shape, generator, device).view(-1)
         own, other = self.indices.index_select(0, place), alias.index_select(0, place)
         ids = torch.where(chance < keep.index_select(0, place), own, other)
         return ids.view(shape), (~empty).expand(shape)

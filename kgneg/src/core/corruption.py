@@ -204,19 +204,23 @@ class Corruptor(nn.Module, ABC):
         ids, wrong = self._checked(queries, proposals)
         slots = self._rejected(codes, ids, wrong)
         self.counts["rejected"] += len(slots)
+        barren = slots[:0]
+        if self.hits_are_certain and proposals[1] is not None and len(slots):
+            missed = ~proposals[1].reshape(-1).index_select(0, slots)
+            barren, slots = slots[missed], slots[~missed]  # it is of no use to ask for these again
         flat = ids.view(-1)
         for _ in range(self.redraws):
             if not len(slots):
                 break
             attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), _MIN_ATTEMPTS), _MAX_ATTEMPTS)
-            left, any_hit = self._redraw(queries, codes, flat, n, slots, authors, attempts, generator)
+            left = self._redraw(queries, codes, flat, n, slots, authors, attempts, generator)
             hopeless = len(slots) >= _MANY and len(left) > _HOPELESS * len(slots)
-            hopeless |= not any_hit
             slots = left
             if hopeless:
                 break
         if self.retreat is not None and len(slots):
-            slots, _ = self._redraw(queries, codes, flat, n, slots, authors, _MAX_ATTEMPTS, generator, retreat=True)
+            slots = self._redraw(queries, codes, flat, n, slots, authors, _MAX_ATTEMPTS, generator, retreat=True)
+        slots = torch.cat([slots, barren]) if len(barren) else slots
         if not len(slots):
             return ids, torch.zeros(1, dtype=torch.bool, device=ids.device).expand(ids.shape), None
         fallback = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
@@ -255,24 +259,17 @@ class Corruptor(nn.Module, ABC):
         generator: torch.Generator,
         *,
         retreat: bool = False,
-    ) -> tuple[LongTensor, bool]:
-        """Fill slots of ``flat`` anew, in place, with the first good one of some proposals.
-
-        :returns: the slots that are still open, and whether asking again may be of use
-        """
+    ) -> LongTensor:
+        """Fill slots of ``flat`` anew, in place, with the first good one of some proposals; return those still open."""
         rows = self._row(slots, n)
         chosen = queries[rows]
         signed = None if authors is None else authors.reshape(-1)[slots]
-        proposals = self._propose_again(chosen, attempts, signed, generator, retreat=retreat)
-        any_hit = not self.hits_are_certain or proposals[1] is None or bool(proposals[1].any())
-        if not any_hit:
-            return slots, False
-        again, wrong = self._checked(chosen, proposals)
+        again, wrong = self._checked(chosen, self._propose_again(chosen, attempts, signed, generator, retreat=retreat))
         bad = self._rejected(None if codes is None else codes.index_select(0, rows), again, wrong)
         good = torch.ones(again.numel(), dtype=torch.uint8, device=flat.device).index_fill_(0, bad, 0)
         found, first = good.view(again.shape).max(dim=-1, keepdim=True)
         flat.index_copy_(0, slots, again.gather(-1, first).view(-1))
-        return slots.index_select(0, flat_nonzero(found == 0)), any_hit
+        return slots.index_select(0, flat_nonzero(found == 0))
 
     @staticmethod
     def _row(slots: LongTensor, n: int) -> LongTensor:
