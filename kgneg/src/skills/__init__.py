@@ -14,8 +14,18 @@
 
 from __future__ import annotations
 
+from kgneg.skills.classifiers import ConceptClassifiers, FitReport
 from kgneg.skills.figures import RankingFigures, judge_ranking
 from kgneg.skills.matcher import LabelMatcher, Mention
 from kgneg.skills.ranker import ConceptRanker, Ranked
 
-__all__ = ["ConceptRanker", "LabelMatcher", "Mention", "Ranked", "RankingFigures", "judge_ranking"]
+__all__ = [
+    "ConceptClassifiers",
+    "ConceptRanker",
+    "FitReport",
+    "LabelMatcher",
+    "Mention",
+    "Ranked",
+    "RankingFigures",
+    "judge_ranking",
+]
