@@ -130,7 +130,7 @@ class ConceptClassifiers(nn.Module):
             generator = torch.Generator().manual_seed(mix_seeds(seed, _DRAWS, epoch))
             order = torch.randperm(len(rows), generator=generator)
             total = 0.0
-            for some in order.split(batch_size):
+            for some in torch.split(order, batch_size):
                 own, concept = rows[some], concepts[some]
                 others = corruptor(pair_triples(own, concept), n, generator).entity.long()
                 drawn, there = texts.sample(others.view(-1), 1, generator)

@@ -71,7 +71,7 @@ def judge_ranking(
     above = (table > own).sum(-1)
     equal = (table == own).sum(-1)
     key = torch.stack([rows, above], dim=-1)  # right ones with equal scores share this
-    _, group, alike = key.unique(dim=0, return_inverse=True, return_counts=True)
+    _, group, alike = torch.unique(key, dim=0, return_inverse=True, return_counts=True)
     rank = above + (equal + 1) / (alike[group] + 1)  # the mean, over all orders, of the best of them
     best = torch.full((len(scores),), torch.inf, dtype=torch.float64).scatter_reduce_(0, rows, rank.double(), "amin")
     judged = number > 0
