@@ -35,6 +35,7 @@ def test_output(tmp_path: Path) -> None:
     assert (quiet.exit_code, quiet.stdout) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_same_in_every_process(tmp_path: Path) -> None:
     arguments = (
         "--dataset",

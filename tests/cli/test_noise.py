@@ -151,6 +151,7 @@ def test_fit(output: tuple[Path, Path, str]) -> None:
     assert 8 < summary["expected_false_negatives"]["value"] < 17
 
 
+@pytest.mark.slow
 def test_the_same_in_every_process(tmp_path: Path, table: tuple[Path, Path]) -> None:
     arguments = ("--negative-label", "no_relation", "--k", "8", "--quiet")
     command = [sys.executable, "-P", "-m", "kgneg.cli", "noise", "fit", str(table[0]), "--out", "there", *arguments]

@@ -245,6 +245,7 @@ def test_draws_and_streams(nations: Nations, make: Make) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_two_processes_agree(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     program = """
 import hashlib, torch
