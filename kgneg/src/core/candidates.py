@@ -73,13 +73,14 @@ class CandidateIndex(BufferModule):
         self._derive()
 
     def _tables(self) -> tuple[IntTensor, IntTensor] | tuple[None, None]:
-        """Return for each place the chance, of ``2**31``, that its own member is drawn, and the other one."""
+        """Return for each place the chance, of ``2**31``, that its own member is drawn; and this and the other one."""
         if self.weights is None:
             return None, None
         keep, other = build_alias_tables(self.indptr, self.weights)
         start = torch.repeat_interleave(self.indptr[:-1], self.indptr.diff())
         # what is a whole chance stays just below 2**31: its other member is itself
-        return (keep * _CHANCES).round_().clamp_(max=_CHANCES - 1).int(), self.indices[start + other.long()]
+        pairs = torch.stack([self.indices, self.indices[start + other.long()]], dim=-1)
+        return (keep * _CHANCES).round_().clamp_(max=_CHANCES - 1).int(), pairs.view(-1)
 
     def _derive(self) -> None:
         sizes = self.indptr.diff()
@@ -88,6 +89,10 @@ class CandidateIndex(BufferModule):
     def _validate(self, indptr: LongTensor, indices: LongTensor, weights: FloatTensor | None) -> None:
         if indptr.ndim != 1 or not len(indptr) or int(indptr[0]) != 0 or bool((indptr.diff() < 0).any()):
             raise InvalidInputError("indptr must be a non-decreasing vector that starts at 0")
+        if weights is not None and len(indices) > _MAX_MEMBERS // 2:
+            raise InvalidInputError(
+                f"{len(indices):,} members with weights exceed the limit of {_MAX_MEMBERS // 2:,}: use smaller pools"
+            )
         if len(indices) > _MAX_MEMBERS:
             raise InvalidInputError(f"{len(indices):,} members exceed the limit of {_MAX_MEMBERS:,}: use smaller pools")
         if int(indptr[-1]) != len(indices):
@@ -350,8 +355,8 @@ class CandidateIndex(BufferModule):
         if bool(empty.any()):
             place.clamp_(max=len(keep) - 1)  # an empty row may lie behind the last member
         place = place.view(-1)
-        own, other = self.indices.index_select(0, place), alias.index_select(0, place)
-        ids = torch.where(chance < keep.index_select(0, place), own, other)
+        away = chance >= keep.index_select(0, place)
+        ids = alias.index_select(0, place.mul_(2).add_(away))
         return ids.view(shape), (~empty).expand(shape)
 
     # Combining
