@@ -61,9 +61,9 @@ def cousins(taxonomy: Taxonomy, depth: int, *, weighted: bool) -> CandidateIndex
     :returns: n x n
     """
     above = matrix_of(taxonomy.ancestors())
-    steps = above.copy()
-    if taxonomy.ancestors().weights is not None:
-        steps.data = taxonomy.ancestors().weights.numpy().astype(np.float64)  # type: ignore[union-attr]
+    steps, weights = above.copy(), taxonomy.ancestors().weights
+    if weights is not None:
+        steps.data = weights.numpy().astype(np.float64)
     what = f"cousins(depth={depth})"
     at, within = (_where(steps, steps.data == depth), _where(steps, steps.data < depth))
     _sizes(within, what)

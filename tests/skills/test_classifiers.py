@@ -40,18 +40,20 @@ def test_they_learn_and_leave_out_what_has_no_text() -> None:
     assert report.elsewhere > 0  # concept 5 was drawn, but has no text
 
 
-def test_relatives_are_told_apart_by_negatives_from_relatives() -> None:
+def test_relatives_are_told_apart_sooner_by_negatives_from_relatives() -> None:
     vectors, rows, concepts = data()
     relatives = CandidateIndex.from_lists([[1], [0], [3], [2], [3], []], num_columns=CONCEPTS)
     pair = (concepts < 2).nonzero().squeeze(1)
-    right = {}
-    for name, strategies in (("random", {"random": None}), ("relatives", {"sibling": relatives, "random": None})):
+
+    def right(strategies: dict[str, CandidateIndex | None], seed: int) -> float:
         corruptor = TaxonomyCorruptor(strategies, **options(rows, concepts))
         model = ConceptClassifiers(CONCEPTS, DIM)
-        model.fit(vectors, rows, concepts, corruptor, epochs=15, lr=0.05, n=2)
-        scores = model.scores(vectors[pair])[:, :2]
-        right[name] = float((scores.argmax(-1) == concepts[pair]).float().mean())
-    assert right["relatives"] >= right["random"]
+        model.fit(vectors, rows, concepts, corruptor, epochs=5, lr=0.05, n=2, seed=seed)
+        return float((model.scores(vectors[pair])[:, :2].argmax(-1) == concepts[pair]).float().mean())
+
+    random = sum(right({"random": None}, seed) for seed in range(4)) / 4
+    informed = sum(right({"sibling": relatives, "random": None}, seed) for seed in range(4)) / 4
+    assert informed > random + 0.02
 
 
 def test_a_text_of_the_concept_itself_is_no_negative() -> None:

@@ -50,8 +50,8 @@ class CandidateIndex(BufferModule):
     indptr: LongTensor
     indices: IntTensor
     weights: FloatTensor | None
-    keep: IntTensor | None
-    alias: IntTensor | None
+    chance: IntTensor | None
+    choice: IntTensor | None
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class CandidateIndex(BufferModule):
         self.register_buffer("indptr", indptr)
         self.register_buffer("indices", indices.int())
         self.register_buffer("weights", weights)
-        for name, table in zip(("keep", "alias"), self._tables(), strict=True):
+        for name, table in zip(("chance", "choice"), self._tables(), strict=True):
             self.register_buffer(name, table)
         self._derive()
 
@@ -297,7 +297,7 @@ class CandidateIndex(BufferModule):
         :returns: a pair ``(ids, hit)`` of shape ``(q, n)``: int32 ids, and whether they are real draws; an empty row
             gives ``False`` and an arbitrary valid id
         """
-        if self.keep is not None or not len(self.indices):
+        if self.chance is not None or not len(self.indices):
             return self.sample_union(rows[:, None], n, generator)
         start = self.indptr.index_select(0, rows)
         size = self.indptr.index_select(0, rows + 1).sub_(start)
@@ -325,17 +325,17 @@ class CandidateIndex(BufferModule):
             return rows.new_zeros(shape, dtype=torch.int32), rows.new_zeros(shape, dtype=torch.bool)
         start = self.indptr[rows]
         sizes = self.indptr[rows + 1] - start
-        if self.keep is not None and self.alias is not None:
+        if self.chance is not None and self.choice is not None:
             if rows.shape[1] > 1:
                 raise InvalidInputError("weighted pools can be drawn from one row at a time only")
-            return self._weighted(self.keep, self.alias, start, sizes, n, generator)
+            return self._weighted(self.chance, self.choice, start, sizes, n, generator)
         ends = sizes.cumsum(-1)
         return self._real(*draw_union(self.indices, ends.int(), (start - ends + sizes).int(), n, generator))
 
     def _weighted(
         self,
-        keep: IntTensor,
-        alias: IntTensor,
+        stay: IntTensor,
+        choice: IntTensor,
         start: LongTensor,
         size: LongTensor,
         n: int,
@@ -353,10 +353,10 @@ class CandidateIndex(BufferModule):
             chance = draw_bits(shape, generator, device).view(-1)
         empty = size == 0
         if bool(empty.any()):
-            place.clamp_(max=len(keep) - 1)  # an empty row may lie behind the last member
+            place.clamp_(max=len(stay) - 1)  # an empty row may lie behind the last member
         place = place.view(-1)
-        away = chance >= keep.index_select(0, place)
-        ids = alias.index_select(0, place.mul_(2).add_(away))
+        away = chance >= stay.index_select(0, place)
+        ids = choice.index_select(0, place.mul_(2).add_(away))
         return ids.view(shape), (~empty).expand(shape)
 
     # Combining
