@@ -91,6 +91,18 @@ def test_inverse_triples(factory: TriplesFactory) -> None:
     assert {turned.entity_id_to_label[one] for one in found.tolist()} == {"tiger", "lynx"}
 
 
+def test_lists_are_made_once(factory: TriplesFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyKEEN constructs a sampler several times per run."""
+    texts = {one: letter * 9 for one, letter in zip(factory.entity_to_id, "abcdefgh", strict=True)}
+    first = make(factory, strategies="sibling=1,cousin=1,edit=1", k=3, texts=texts)
+    for name in ("edit_distance_pools", "_of_entities"):
+        monkeypatch.setattr(f"kgneg.integrations.pykeen.taxonomy.{name}", lambda *_, **__: pytest.fail("made again"))
+    again = make(factory, strategies="sibling=1,cousin=1,edit=1", k=3, texts=texts)
+    assert first.corruptor.shares == again.corruptor.shares
+    with pytest.raises(pytest.fail.Exception):
+        make(factory, strategies="edit=1", k=2, texts=texts)
+
+
 def test_types_of_the_graph() -> None:
     near = [("paris", "near", "lyon"), ("bonn", "near", "rhine"), ("lyon", "on", "rhone")]
     graph = KnowledgeGraph.from_labelled(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from kgneg.core.cache import content_key
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
@@ -174,18 +175,37 @@ class TaxonomyNegativeSampler(KgnegNegativeSampler):
             missing = source["missing_text"] if "edit" in shares else "label"
             names = entity_texts(source["texts"], labels, setup.num_entities, missing)
 
-        def related(pools: Callable[[Taxonomy], CandidateIndex]) -> CandidateIndex:
-            return _of_entities(pools(taxonomy), ids, setup.num_entities)  # type: ignore[arg-type]
+        key = None if taxonomy is None or ids is None else [taxonomy.parents.fingerprint(), content_key(ids)]
+
+        def related(kind: str, pools: Callable[[Taxonomy], CandidateIndex]) -> CandidateIndex:
+            return setup.build(  # type: ignore[no-any-return]
+                f"taxonomy {kind}",
+                key,
+                lambda: _of_entities(pools(taxonomy), ids, setup.num_entities),  # type: ignore[arg-type]
+            )
+
+        def by_name() -> CandidateIndex:
+            return setup.build(  # type: ignore[no-any-return]
+                "taxonomy edit", [names, k, normalised], lambda: edit_distance_pools(names, k, normalised=normalised)
+            )
+
+        def by_vector() -> CandidateIndex:
+            vectors = entity_vectors(setup, **source)
+            return setup.build(  # type: ignore[no-any-return]
+                "taxonomy embedding",
+                [content_key(vectors), k, ceiling],
+                lambda: embedding_pools(vectors, k, ceiling=ceiling),
+            )
 
         makers: dict[str, Callable[[], CandidateIndex | None]] = {
-            "sibling": lambda: related(Taxonomy.siblings),
-            "cousin": lambda: related(lambda one: one.cousins(depth)),
-            "edit": lambda: edit_distance_pools(names, k, normalised=normalised),
-            "embedding": lambda: embedding_pools(entity_vectors(setup, **source), k, ceiling=ceiling),
+            "sibling": lambda: related("siblings", Taxonomy.siblings),
+            "cousin": lambda: related(f"cousins {depth}", lambda one: one.cousins(depth)),
+            "edit": by_name,
+            "embedding": by_vector,
             "random": lambda: None,
         }
         strategies = {name: makers[name]() for name in shares}
-        near = [] if taxonomy is None else [related(Taxonomy.ancestors), related(Taxonomy.descendants)]
+        near = [] if taxonomy is None else [related("up", Taxonomy.ancestors), related("down", Taxonomy.descendants)]
         near += [same_names(names)] if names else []
         forbidden = unite(*near) if near else None
         return TaxonomyCorruptor(strategies, shares, near=forbidden, sides=setup.sides(sides), **common)
