@@ -16,7 +16,7 @@ from kgneg.datasets.taxonomy import Taxonomy
 
 __all__ = ["cached"]
 
-_KIND, _VERSION = "taxonomy", 1
+_KIND, _VERSION = "taxonomy", 2
 
 
 def cached(paths: Sequence[Path], options: Mapping[str, Any], build: Callable[[], Taxonomy]) -> Taxonomy:

@@ -32,6 +32,7 @@ def assemble(
     labels: Mapping[str, str],
     alternatives: Mapping[str, Sequence[str]],
     kinds: Mapping[str, str],
+    descriptions: Mapping[str, str],
     relations: Mapping[str, Iterable[tuple[str, str]]],
     unknown: str,
     cycles: str,
@@ -72,6 +73,7 @@ def assemble(
         "labels": tuple(labels.get(one, "") for one in names),
         "alternatives": further,
         "kinds": tuple(kinds.get(one, "") for one in names),
+        "descriptions": tuple(descriptions.get(one, "") for one in names) if descriptions else (),
         "relations": indices,
         "contexts": contexts,
         "report": Counter({what: count for what, count in counts.items() if count}),
@@ -190,5 +192,6 @@ def parts_of_networkx(graph: nx.DiGraph[str], *, turned: bool) -> dict[str, Any]
         "labels": {one: data["label"] for one, data in nodes.items() if data.get("label")},
         "alternatives": {one: data["alternatives"] for one, data in nodes.items() if data.get("alternatives")},
         "kinds": {one: data["kind"] for one, data in nodes.items() if data.get("kind")},
+        "descriptions": {one: data["description"] for one, data in nodes.items() if data.get("description")},
         "name": graph.graph.get("name") or "networkx",
     }

@@ -28,6 +28,7 @@ def to_tensors(taxonomy: Taxonomy) -> dict[str, torch.Tensor]:
         "labels": taxonomy.labels,
         "alternatives": taxonomy.alternatives,
         "kinds": taxonomy.kinds,
+        "descriptions": taxonomy.descriptions,
         "contexts": dict(taxonomy.contexts),
         "report": dict(taxonomy.report),
     }
@@ -60,6 +61,7 @@ def from_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         "labels": tuple(texts["labels"]),
         "alternatives": tuple(tuple(one) for one in texts["alternatives"]),
         "kinds": tuple(texts["kinds"]),
+        "descriptions": tuple(texts.get("descriptions", ())),
         "relations": {what: index(f"relation {what}", len(names)) for what, names in contexts.items()},
         "contexts": contexts,
         "report": Counter(texts["report"]),

@@ -43,7 +43,7 @@ def read_esco(
 ) -> Taxonomy:
     r"""Read a folder with the CSV files of ESCO, of any version and language, packed or not.
 
-    Links are in ``broaderRelationsSkillPillar``; labels and alternative labels in ``skills`` and ``skillGroups``, and
+    Links are in ``broaderRelationsSkillPillar``; labels, alternative labels and descriptions in ``skills`` and ``skillGroups``, and
     in the collections (``digitalSkillsCollection`` and others) where those files are not there. The kinds are
     ``"skill"`` and ``"group"``. If ``occupationSkillRelations`` is there, the relation ``"occupation"`` says which
     occupations need a skill.
@@ -94,8 +94,9 @@ def read_esco(
 
     def build() -> Taxonomy:
         pairs, kinds = _read_links(links)
-        texts, further = _read_labels(named, labels or {}, kinds)
+        texts, further, meanings = _read_labels(named, labels or {}, kinds)
         given: dict[str, Any] = {"labels": texts, "alternatives": further, "kinds": kinds, "report": Counter()}
+        given["descriptions"] = meanings
         given |= {"name": f"esco-{pillar}", "concepts": sorted(kinds)}
         needed = [] if relations is None else _read_relations(relations, essential_only)
         if needed:
@@ -142,13 +143,18 @@ def _read_links(path: Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
 
 def _read_labels(
     paths: Iterable[Path], given: Mapping[str, str], kinds: dict[str, str]
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, str]]:
     labels = dict(given)
     further: dict[str, tuple[str, ...]] = {}
+    meanings: dict[str, str] = {}
     for path in paths:
         collection = "Collection" in path.name
         own: set[str] = set()
-        for line, (uri, label, more) in read_rows(path, ("conceptUri", "preferredLabel", "altLabels")):
+        columns = ["conceptUri", "preferredLabel", "altLabels"]
+        described = "description" in header_of(path)
+        for line, (uri, label, more, *rest) in read_rows(path, columns + ["description"] * described):
+            if described and rest[0].strip():
+                meanings.setdefault(uri, " ".join(rest[0].split()))
             if uri in own and not collection:
                 raise InvalidInputError(f"{path}, line {line}: the URI {uri!r} is there a second time")
             own.add(uri)
@@ -160,7 +166,7 @@ def _read_labels(
             parts = more.split("|") if collection else more.replace(" | ", "\n").split("\n")
             if any(part.strip() for part in parts):
                 further.setdefault(uri, tuple(" ".join(part.split()) for part in parts if part.strip()))
-    return labels, further
+    return labels, further, meanings
 
 
 def _read_relations(path: Path, essential_only: bool) -> list[tuple[str, str]]:

@@ -41,6 +41,7 @@ class Taxonomy:
     :param relations: for each name, such as ``"occupation"``, n x contexts: which contexts each concept belongs to
     :param contexts: for each name, the labels of its contexts
     :param report: counts of what was found odd, dropped or mended while reading
+    :param descriptions: length: n, what each means, empty where nobody says; or no descriptions at all
 
     >>> zoo = Taxonomy.from_pairs([("lion", "cat"), ("tiger", "cat"), ("cat", "animal"), ("dog", "animal")])
     >>> zoo
@@ -58,6 +59,7 @@ class Taxonomy:
     relations: Mapping[str, CandidateIndex] = field(default_factory=dict, repr=False)
     contexts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     report: Mapping[str, int] = field(default_factory=Counter, repr=False)
+    descriptions: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         links = len(self.parents.indices)
@@ -77,6 +79,7 @@ class Taxonomy:
         labels: Mapping[str, str] | None = None,
         alternatives: Mapping[str, Sequence[str]] | None = None,
         kinds: Mapping[str, str] | None = None,
+        descriptions: Mapping[str, str] | None = None,
         relations: Mapping[str, Iterable[tuple[str, str]]] | None = None,
         unknown: str = "error",
         cycles: str = "error",
@@ -90,6 +93,7 @@ class Taxonomy:
         :param labels: identifier -> preferred label
         :param alternatives: identifier -> further labels
         :param kinds: identifier -> sort of the concept
+        :param descriptions: identifier -> what it means
         :param relations: name -> (concept, context) pairs, such as skills and the occupations that need them; pairs
             with an unknown concept are dropped and counted
         :param unknown: what to do with a link to a concept that is not in ``concepts``: ``"error"`` refuses,
@@ -111,6 +115,7 @@ class Taxonomy:
                 labels=labels or {},
                 alternatives=alternatives or {},
                 kinds=kinds or {},
+                descriptions=descriptions or {},
                 relations=relations or {},
                 unknown=unknown,
                 cycles=cycles,

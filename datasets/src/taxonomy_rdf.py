@@ -19,7 +19,7 @@ __all__ = ["read_rdf_taxonomy"]
 
 _RDF, _RDFS = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.w3.org/2000/01/rdf-schema#"
 _OWL, _SKOS = "http://www.w3.org/2002/07/owl#", "http://www.w3.org/2004/02/skos/core#"
-_XL = "http://www.w3.org/2008/05/skos-xl#"
+_XL, _DCT = "http://www.w3.org/2008/05/skos-xl#", "http://purl.org/dc/terms/"
 _PREFIXES = {"rdf": _RDF, "rdfs": _RDFS, "owl": _OWL, "skos": _SKOS, "skosxl": _XL}
 
 _LINKS = ("skos:broader", "^skos:narrower", "rdfs:subClassOf")
@@ -27,6 +27,7 @@ _LINKS = ("skos:broader", "^skos:narrower", "rdfs:subClassOf")
 _LABELS = (f"{_SKOS}prefLabel", f"{_RDFS}label")
 _FURTHER = (f"{_SKOS}altLabel", f"{_SKOS}hiddenLabel")
 _XL_LABELS = {f"{_XL}prefLabel": 0, f"{_XL}altLabel": 1, f"{_XL}hiddenLabel": 1}
+_DESCRIPTIONS = (f"{_SKOS}definition", f"{_DCT}description", f"{_RDFS}comment", f"{_SKOS}scopeNote")
 _FORM = f"{_XL}literalForm"
 _CONCEPT_TYPES = (f"{_SKOS}Concept", f"{_OWL}Class", f"{_RDFS}Class")
 _NO_KIND = (*_CONCEPT_TYPES, f"{_OWL}NamedIndividual", f"{_OWL}Thing", f"{_RDFS}Resource")
@@ -43,6 +44,8 @@ class _Found:
     #: concept -> (language, rank of the property, text)
     labels: dict[str, list[tuple[str, int, str]]] = field(default_factory=lambda: defaultdict(list))
     further: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    #: concept -> (language, rank of the property, text)
+    descriptions: dict[str, list[tuple[str, int, str]]] = field(default_factory=lambda: defaultdict(list))
     #: the form of each label of SKOS-XL, and (concept, whether it is a further label, label)
     forms: dict[str, tuple[str, str]] = field(default_factory=dict)
     pointers: list[tuple[str, int, str]] = field(default_factory=list)
@@ -65,6 +68,7 @@ def read_rdf_taxonomy(
     * A label is a ``skos:prefLabel``, also one of SKOS-XL, else an ``rdfs:label``; further labels are
       ``skos:altLabel`` and ``skos:hiddenLabel``. A region of the language, such as ``en-GB``, counts as the language,
       and so does a text in no language if there is nothing better.
+    * A description is a ``skos:definition``, else a ``dct:description``, ``rdfs:comment`` or ``skos:scopeNote``.
     * The kind of a concept is the last part of its other ``rdf:type``; of several, the first by name.
     * Anonymous classes, such as the restrictions of OWL, are left out and counted.
 
@@ -119,6 +123,7 @@ def read_rdf_taxonomy(
             "concepts": sorted(concepts),
             "labels": labels,
             "alternatives": further,
+            "descriptions": _described(found, concepts, language),
             "kinds": {one: min(kinds) for one, kinds in found.kinds.items() if one in concepts},
             "relations": found.relations,
             "report": found.report,
@@ -185,6 +190,9 @@ def _add_literal(found: _Found, one: Statement, language: str) -> None:
         found.labels[one.subject].append((language, _LABELS.index(one.predicate), one.value))
     elif one.predicate in _FURTHER:
         found.further[one.subject].append((language, one.value))
+    elif one.predicate in _DESCRIPTIONS:
+        rank = _DESCRIPTIONS.index(one.predicate)
+        found.descriptions[one.subject].append((language, rank, one.value))
     elif one.predicate == _FORM:
         found.forms[one.subject] = (language, one.value)
 
@@ -236,6 +244,17 @@ def _chosen(
         kept = sorted({" ".join(text.split()) for tag, text in more if _rank(tag, language) is not None} - {""})
         further[concept] = kept
     return labels, further
+
+
+def _described(found: _Found, concepts: set[str], language: str | None) -> dict[str, str]:
+    """Return the description of each concept that has one: of several, the best and then the first by name."""
+    chosen = {}
+    for concept, candidates in found.descriptions.items():
+        usable = [(_rank(tag, language), order, " ".join(text.split())) for tag, order, text in candidates]
+        fitting = [(rank, order, text) for rank, order, text in usable if rank is not None and text]
+        if fitting and concept in concepts:
+            chosen[concept] = min(fitting)[2]
+    return chosen
 
 
 def _rank(tag: str, language: str | None) -> int | None:

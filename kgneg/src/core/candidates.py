@@ -393,6 +393,30 @@ class CandidateIndex(BufferModule):
         """
         return self._select(other, common=False)
 
+    def renumber(self, ids: LongTensor, number: int) -> CandidateIndex:
+        """Return pools whose rows and members have other numbers, such as those of a part of all entities.
+
+        :param ids: shape: ``(n,)``, the new number of each row, which is that of each member, too; -1 leaves it out
+        :param number: how many new numbers there are
+        :returns: number x number; weights are kept
+        :raises InvalidInputError: if rows and columns are not as many as ids, or a number is out of range
+
+        >>> pools = CandidateIndex.from_lists([[1, 2], [0], [0]], num_columns=3)
+        >>> pools.renumber(torch.tensor([1, -1, 0]), 2).members(1).tolist()
+        [0]
+        """
+        if (self.num_rows, self.num_columns) != (len(ids), len(ids)):
+            raise InvalidInputError(f"{len(ids)} ids do not fit pools of {self.num_rows} x {self.num_columns}")
+        rows, members = self.pairs()
+        rows, members = ids[rows], ids[members]
+        kept = (rows >= 0) & (members >= 0)
+        if self.weights is not None:
+            kept &= self.weights > 0
+        weights = None if self.weights is None else self.weights[kept]
+        return CandidateIndex.from_pairs(
+            rows[kept], members[kept], num_rows=number, num_columns=number, weights=weights
+        )
+
     def _select(self, other: CandidateIndex, *, common: bool) -> CandidateIndex:
         if (self.num_rows, self.num_columns) != (other.num_rows, other.num_columns):
             raise InvalidInputError(

@@ -25,6 +25,7 @@ __all__ = [
     "bundled_model",
     "encode_texts",
     "resolve_encoder",
+    "token_counts",
 ]
 
 logger = logging.getLogger(__name__)
@@ -101,12 +102,10 @@ class SentenceEncoder:
                         digest.update(chunk)
         return digest.hexdigest()
 
-    def encode(self, sentences: list[str]) -> np.ndarray:
-        """Return mean-pooled, or otherwise pooled as the model says, vectors.
+    def load(self) -> Any:
+        """Return the model, which is kept.
 
-        :param sentences: the texts
-        :returns: shape: ``(n, d)``, float32
-        :raises InvalidInputError: if the model cannot be loaded
+        :raises InvalidInputError: if it cannot be loaded
         """
         if self._model is None:
             from sentence_transformers import SentenceTransformer
@@ -119,10 +118,40 @@ class SentenceEncoder:
                     f"{str(error).splitlines()[0] if str(error) else 'no message'}). Give the name of a model that can "
                     "be downloaded, the folder of one, or encoder='lexical'."
                 ) from error
+        return self._model
+
+    def count_longer(self, sentences: list[str]) -> int:
+        """Count the texts that are longer than the model reads, and are cut off by :meth:`encode`.
+
+        :param sentences: the texts
+        """
+        model = self.load()
+        limit = model.max_seq_length
+        return 0 if limit is None or not sentences else int((token_counts(model, sentences) > limit).sum())
+
+    def encode(self, sentences: list[str]) -> np.ndarray:
+        """Return mean-pooled, or otherwise pooled as the model says, vectors.
+
+        :param sentences: the texts
+        :returns: shape: ``(n, d)``, float32
+        :raises InvalidInputError: if the model cannot be loaded
+        """
+        model = self.load()
         return np.asarray(
-            self._model.encode(sentences, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True),
+            model.encode(sentences, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True),
             dtype=np.float32,
         )
+
+
+def token_counts(model: Any, texts: Sequence[str]) -> torch.Tensor:
+    """Count the word pieces of texts, with those that the model adds, as if there was no limit.
+
+    :param model: a sentence-transformers model
+    :param texts: the texts
+    :returns: shape: ``(n,)``, int64
+    """
+    made = model.tokenizer(list(texts), truncation=False, padding=False, return_attention_mask=False, verbose=False)
+    return torch.tensor([len(one) for one in made["input_ids"]], dtype=torch.long)
 
 
 def bundled_model() -> str | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["PrivateGenerators", "mix_seeds"]
+__all__ = ["PrivateGenerators", "global_streams_kept", "mix_seeds"]
 
 _MASK = (1 << 64) - 1
 
@@ -31,6 +35,27 @@ def mix_seeds(*seeds: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
         state ^= state >> 31
     return state >> 1
+
+
+@contextmanager
+def global_streams_kept() -> Iterator[None]:
+    """Put the global streams of random numbers of Python, numpy and torch back at the end of the block.
+
+    For calls of libraries that seed and use them.
+
+    >>> before = torch.get_rng_state()
+    >>> with global_streams_kept():
+    ...     _ = torch.rand(3)
+    >>> torch.equal(torch.get_rng_state(), before)
+    True
+    """
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
 
 
 class PrivateGenerators:

@@ -15,17 +15,32 @@
 from __future__ import annotations
 
 from kgneg.skills.classifiers import ConceptClassifiers, FitReport
+from kgneg.skills.concepts import STRATEGIES, ConceptSet
+from kgneg.skills.examples import Examples
 from kgneg.skills.figures import RankingFigures, judge_ranking
 from kgneg.skills.matcher import LabelMatcher, Mention
-from kgneg.skills.ranker import ConceptRanker, Ranked
+from kgneg.skills.ranker import ClassifierRanker, ConceptRanker, Ranked, TextRanker
+from kgneg.skills.storage import StoredRanker, load_ranker, save_ranker
+from kgneg.skills.training import METHODS, Recipe, train_ranker
 
 __all__ = [
+    "METHODS",
+    "STRATEGIES",
+    "ClassifierRanker",
     "ConceptClassifiers",
     "ConceptRanker",
+    "ConceptSet",
+    "Examples",
     "FitReport",
     "LabelMatcher",
     "Mention",
     "Ranked",
     "RankingFigures",
+    "Recipe",
+    "StoredRanker",
+    "TextRanker",
     "judge_ranking",
+    "load_ranker",
+    "save_ranker",
+    "train_ranker",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kgneg.compare.data import CompareData
 from kgneg.compare.runs import METRICS, quiet_pykeen
 from kgneg.core.errors import KgnegError
-from kgneg.core.seeding import mix_seeds
+from kgneg.core.seeding import global_streams_kept, mix_seeds
 from kgneg.studies.kinds import StudyKind
 from kgneg.studies.settings import METRIC, StudySettings
 from kgneg.studies.space import Configuration
@@ -223,7 +222,7 @@ def _watcher(settings: StudySettings, data: CompareData, trial: optuna.Trial, on
 
         def judge(self) -> None:
             evaluator = evaluator_resolver.make("rankbased", {"filtered": True})
-            with _same_random_numbers(self.training_loop.device):
+            with global_streams_kept():
                 found = evaluator.evaluate(
                     model=self.model,
                     mapped_triples=data.validation.mapped_triples,
@@ -240,21 +239,6 @@ def _watcher(settings: StudySettings, data: CompareData, trial: optuna.Trial, on
             return found if self.epochs else {}
 
     return Watcher()
-
-
-@contextmanager
-def _same_random_numbers(device: Any) -> Iterator[None]:
-    """Put all global streams of random numbers back at the end of the block."""
-    import numpy
-    import torch
-
-    before = random.getstate(), numpy.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            numpy.random.set_state(before[1])  # noqa: NPY002
 
 
 @contextmanager

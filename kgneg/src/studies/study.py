@@ -138,21 +138,18 @@ def _bar(opened: OpenStudy, progress: bool | None) -> Iterator[Callable[[], None
 
 def _work_here(opened: OpenStudy, threads: int, timeout: float | None, refresh: Callable[[], None]) -> list[str]:
     """Work in this process, and leave its random streams and threads as they were."""
-    import random
-
-    import numpy
     import torch
 
-    before = torch.get_num_threads(), random.getstate(), numpy.random.get_state()  # noqa: NPY002
+    from kgneg.core.seeding import global_streams_kept
+
+    before = torch.get_num_threads()
     deadline = None if timeout is None else time.monotonic() + timeout
-    with torch.random.fork_rng():
+    with global_streams_kept():
         try:
             torch.set_num_threads(threads)
             opened.worker(deadline).work(refresh)
         finally:
-            torch.set_num_threads(before[0])
-            random.setstate(before[1])
-            numpy.random.set_state(before[2])  # noqa: NPY002
+            torch.set_num_threads(before)
     return []
 
 

@@ -95,8 +95,8 @@ def test_lists_are_made_once(factory: TriplesFactory, monkeypatch: pytest.Monkey
     """PyKEEN constructs a sampler several times per run."""
     texts = {one: letter * 9 for one, letter in zip(factory.entity_to_id, "abcdefgh", strict=True)}
     first = make(factory, strategies="sibling=1,cousin=1,edit=1", k=3, texts=texts)
-    for name in ("edit_distance_pools", "_of_entities"):
-        monkeypatch.setattr(f"kgneg.integrations.pykeen.taxonomy.{name}", lambda *_, **__: pytest.fail("made again"))
+    for name in ("integrations.pykeen.taxonomy.edit_distance_pools", "core.candidates.CandidateIndex.renumber"):
+        monkeypatch.setattr(f"kgneg.{name}", lambda *_, **__: pytest.fail("made again"))
     again = make(factory, strategies="sibling=1,cousin=1,edit=1", k=3, texts=texts)
     assert first.corruptor.shares == again.corruptor.shares
     with pytest.raises(pytest.fail.Exception):

@@ -181,7 +181,7 @@ class TaxonomyNegativeSampler(KgnegNegativeSampler):
             return setup.build(  # type: ignore[no-any-return]
                 f"taxonomy {kind}",
                 key,
-                lambda: _of_entities(pools(taxonomy), ids, setup.num_entities),  # type: ignore[arg-type]
+                lambda: pools(taxonomy).renumber(ids, setup.num_entities),  # type: ignore[arg-type]
             )
 
         def by_name() -> CandidateIndex:
@@ -287,16 +287,3 @@ def _read(path: Path) -> Taxonomy:
     if path.suffix == ".safetensors":
         return Taxonomy.load(path)
     return Taxonomy.read(path) if is_rdf(path) else Taxonomy.read_table(path)
-
-
-def _of_entities(pools: CandidateIndex, ids: LongTensor, num_entities: int) -> CandidateIndex:
-    """Turn lists of concepts into lists of entities; concepts that are none are left out."""
-    row, member = pools.pairs()
-    row, member = ids[row], ids[member]
-    kept = (row >= 0) & (member >= 0)
-    if pools.weights is not None:
-        kept &= pools.weights > 0
-    weights = None if pools.weights is None else pools.weights[kept]
-    return CandidateIndex.from_pairs(
-        row[kept], member[kept], num_rows=num_entities, num_columns=num_entities, weights=weights
-    )

@@ -1,4 +1,4 @@
-"""Vectors of spans of words from sentence-transformers models, and rows with negatives for their trainer.
+"""Sentence-transformers: vectors of spans of words, rows with negatives, losses, and fine-tuning by their trainer.
 
 .. code-block:: python
 
@@ -13,7 +13,21 @@ The vector of a sentence hardly tells which two of its entities are meant; the v
 
 from __future__ import annotations
 
+from kgneg.integrations.sentence_transformers.batches import LengthBatches
+from kgneg.integrations.sentence_transformers.losses import AllEntitiesLoss, EntityLoss, SampledEntitiesLoss
 from kgneg.integrations.sentence_transformers.rows import training_rows
 from kgneg.integrations.sentence_transformers.spans import PARTS, SentencePairs, SpanEncoder
+from kgneg.integrations.sentence_transformers.training import FineTuning, fine_tune
 
-__all__ = ["PARTS", "SentencePairs", "SpanEncoder", "training_rows"]
+__all__ = [
+    "PARTS",
+    "AllEntitiesLoss",
+    "EntityLoss",
+    "FineTuning",
+    "LengthBatches",
+    "SampledEntitiesLoss",
+    "SentencePairs",
+    "SpanEncoder",
+    "fine_tune",
+    "training_rows",
+]

@@ -14,7 +14,7 @@ from kgneg.core.encode import Encoder, SentenceEncoder, encode_texts, resolve_en
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count
-from kgneg.integrations.sentence_transformers.tokens import Request, TokenPooler, load_model
+from kgneg.integrations.sentence_transformers.tokens import Request, TokenPooler
 
 __all__ = ["PARTS", "SentencePairs", "SpanEncoder"]
 
@@ -199,7 +199,7 @@ class SpanEncoder:
     def _load(self) -> TokenPooler:
         """Load the model when it is first needed."""
         if self._pooler is None:
-            model: Any = load_model(self.encoder) if isinstance(self.encoder, SentenceEncoder) else self.encoder
+            model: Any = self.encoder.load() if isinstance(self.encoder, SentenceEncoder) else self.encoder
             if not TokenPooler.fits(model):
                 logger.info("this model has no vectors of words; the words of each part are encoded as a text")
                 raise _NoWordsError

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from kgneg.core.encode import SentenceEncoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import FloatTensor, LongTensor
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Request", "TokenPooler", "load_model"]
+__all__ = ["Request", "TokenPooler"]
 
 #: The words of a sentence, and the spans of it that are wanted.
 Request = tuple[tuple[str, ...], Sequence[tuple[int, int]]]
@@ -35,25 +34,6 @@ class Window(NamedTuple):
     start: int
     ids: list[int]
     keep: tuple[int, int]
-
-
-def load_model(encoder: SentenceEncoder) -> SentenceTransformer:
-    """Load the model of an encoder.
-
-    :param encoder: names the model and its device
-    :returns: the model
-    :raises InvalidInputError: if it cannot be loaded
-    """
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        return SentenceTransformer(encoder.name, device=encoder.device)
-    except Exception as error:
-        raise InvalidInputError(
-            f"the sentence-transformers model {encoder.name!r} cannot be loaded ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no message'}). Give the name of a model that can "
-            "be downloaded, the folder of one, or encoder='lexical'."
-        ) from error
 
 
 class TokenPooler:
