@@ -1,61 +1,47 @@
-"""Skill extraction on the ESCO benchmark of Decorte et al.: what a method has to beat.
+"""Skill extraction on the ESCO benchmark of Decorte et al.: floors, and what training with which negatives adds.
 
 Sentences of job ads with their skills (preferred labels of ESCO 1.1), all skills ranked for each sentence that has at
-least one. The rows need no training: how common skills are, labels that stand in the sentence, the cosine of MiniLM,
-and both together. Weights of bonus and prior are as given, not tuned.
+least one. The floors need no training: how common skills are, labels that stand in the sentence, the cosine of MiniLM,
+and both together. The other rows train on names and descriptions of skills, sentences that mention labels, and
+SkillSkape; learning rate, temperature and the like are tuned by Optuna on the validation parts alone, with as many
+trials for each row, and whatever is in the benchmark is left out of the training.
 
-    python benchmarks/esco.py [--data DATA] [--parts house_test tech_test] [--results FILE] [--docs docs]
+    python benchmarks/esco.py [--data DATA] [--rows floors random mixture ...] [--work FOLDER] [--docs docs]
 
-The files are looked for in the folder `esco` of --data (KGNEG_DATA, or ../shared/data).
+The files are looked for in the folder `esco` of --data (KGNEG_DATA, or ../shared/data). Each trained row and seed is
+kept in a file of --work, so that a run that was interrupted goes on, and two may share the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import os
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
+from esco_data import TESTS, read_parts, read_skills
+from esco_rows import CLASSIFIERS, ROWS, Bench, co_gold
 
 from kgneg.core.storage import atomic_path
-from kgneg.skills import ConceptRanker, LabelMatcher, judge_ranking
+from kgneg.skills import ConceptRanker, ConceptSet, LabelMatcher, judge_ranking
 from kgneg.skills.ranker import literal_scores
-from kgneg.skills.sources import read_gold
+from kgneg.skills.sources import Gold
 
-PARTS = ("house_test", "tech_test")
 BONUS, PRIOR = 0.2, 0.3
 #: what annotators write where no skill fits
 NO_SKILL = {"LABEL NOT PRESENT", "UNDERSPECIFIED"}
+NAMES = {"house_test": "HOUSE", "tech_test": "TECH"}
 
 
-def read_skills(folder: Path) -> tuple[list[str], list[list[str]], torch.Tensor]:
-    """Return labels, alternative labels and priors of all skills."""
-    lines = (folder / "benchmark" / "skills_en_label.txt").read_text(encoding="utf-8").splitlines()
-    labels = list(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip()))
-    further: dict[str, list[str]] = {}
-    with gzip.open(folder / "esco_skills_merged.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            further[" ".join(row["label_v1_1"].split())] = [one for one in row["alt_labels"].split("|") if one]
-    known = json.loads((folder / "benchmark" / "esco_priors.json").read_text(encoding="utf-8"))
-    common = {" ".join(label.split()): value for label, value in known.items()}
-    prior = torch.tensor([min(float(common.get(label, 0.0)), 1.0) for label in labels])
-    return labels, [further.get(label, []) for label in labels], prior
-
-
-def floors(folder: Path, part: str, skills: Any, ranker: ConceptRanker) -> dict[str, Any]:
-    """Return the figures of all rows on a part of the benchmark."""
-    labels, further, prior = skills
-    numbers = {label: number for number, label in enumerate(labels)}
-    gold = read_gold(folder / "benchmark" / f"{part}_annotations.csv", numbers)
-    strange = sorted(set(gold.unknown) - NO_SKILL)
+def floors(gold: Gold, skills: ConceptSet, prior: torch.Tensor, ranker: ConceptRanker) -> dict[str, Any]:
+    """Return the figures of all rows without training on a part of the benchmark."""
     cosine = ranker.scores(gold.texts)
-    named = literal_scores(LabelMatcher(labels, least=1), gold.texts, overlapping=True)
-    anyhow = literal_scores(LabelMatcher(labels, further, least=1), gold.texts, overlapping=True)
+    named = literal_scores(LabelMatcher(skills.labels, least=1), gold.texts, overlapping=True)
+    anyhow = literal_scores(LabelMatcher(skills.labels, skills.alternatives, least=1), gold.texts, overlapping=True)
     rows = {
         "prior": prior.expand(len(gold.texts), -1),
         "labels in the sentence, longest first": named,
@@ -66,66 +52,134 @@ def floors(folder: Path, part: str, skills: Any, ranker: ConceptRanker) -> dict[
         f"MiniLM + {PRIOR} sqrt(prior)": cosine + PRIOR * prior.sqrt(),
     }
     figures = {name: judge_ranking(scores, gold.queries, gold.concepts) for name, scores in rows.items()}
-    one = next(iter(figures.values()))
     return {
-        "queries": one.queries,
-        "skipped": one.skipped,
-        "unknown": strange,
-        "rows": {name: {"mrr": found.mrr, "precision": found.precision} for name, found in figures.items()},
+        name: {"mrr": one.mrr, "rp": {str(k): 100 * value for k, value in one.precision.items()}, "texts": one.queries}
+        for name, one in figures.items()
     }
 
 
-def table(found: dict[str, Any]) -> str:
-    """Return the figures as Markdown."""
-    parts = [f"{part} ({one['queries']} sentences)" for part, one in found.items()]
-    header = ["row", *(f"{part}: MRR / RP@1 / RP@5 / RP@10" for part in parts)]
-    lines = []
-    for row in next(iter(found.values()))["rows"]:
+def floor_table(found: dict[str, dict[str, Any]]) -> str:
+    """Return the floors as Markdown."""
+    parts = [f"{NAMES.get(part, part)} ({next(iter(one.values()))['texts']} sentences)" for part, one in found.items()]
+    lines = [["row", *(f"{part}: MRR / RP@1 / RP@5 / RP@10" for part in parts)]]
+    for row in next(iter(found.values())):
         cells = [row]
         for one in found.values():
-            figures = one["rows"][row]
-            percent = " / ".join(f"{100 * value:.2f}" for value in figures["precision"].values())
-            cells.append(f"{figures['mrr']:.3f} / {percent}")
+            cells.append(f"{one[row]['mrr']:.3f} / " + " / ".join(f"{value:.2f}" for value in one[row]["rp"].values()))
         lines.append(cells)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines])
+    return markdown(lines)
 
 
-def publish(found: dict[str, Any], docs: Path) -> None:
-    """Put the table between its marks in benchmarks.md."""
+def trained_table(cells: list[dict[str, Any]], rates: dict[str, float], names: list[str], kind: str) -> str:
+    """Return trained rows as Markdown: mean and spread over seeds.
+
+    :param kind: which figures
+    """
+    lines = [["row", "seeds", "HOUSE: MRR / RP@5", "TECH: MRR / RP@5", "co-gold, %", "CPU, s"]]
+    for name in names:
+        own = [one for one in cells if one["row"] == name]
+        if not own:
+            continue
+        line = [name, str(len(own))]
+        for part in TESTS:
+            every = [one["figures"][part].get(kind) for one in own]
+            if None in every:
+                line.append("-")
+                continue
+            line.append(f"{spread([one['mrr'] for one in every], 3)} / {spread([one['rp']['5'] for one in every], 1)}")
+        rate = rates.get(name)
+        seconds = statistics.mean(one["cpu_seconds"] for one in own)
+        lines.append([*line, "-" if rate is None else f"{100 * rate:.2f}", f"{seconds:.0f}"])
+    return markdown(lines)
+
+
+def spread(values: list[float], digits: int) -> str:
+    around = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.{digits}f} ± {around:.{digits}f}"
+
+
+def markdown(lines: list[list[str]]) -> str:
+    head, *rest = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rest])
+
+
+def rates_of(bench: Bench) -> dict[str, float]:
+    """Return the co-gold rate of each row that draws negatives, on the test parts."""
+    golds, near = [bench.parts[part] for part in TESTS], bench.skills.near()
+    of_strategy: dict[str, float] = {}
+    rates = {}
+    for name, row in {**ROWS, **CLASSIFIERS}.items():
+        counts = row.recipe.get("strategies")
+        if counts is None or row.like is not None:
+            continue
+        for one in counts:
+            if one not in of_strategy:
+                pools = bench.skills.neighbours(one, encoder="minilm")
+                of_strategy[one] = co_gold(pools, len(bench.skills), golds, near)
+        rates[name] = sum(count * of_strategy[one] for one, count in counts.items()) / sum(counts.values())
+    return rates | {name: rates[row.like] for name, row in ROWS.items() if row.like in rates and "refresh" not in name}
+
+
+def publish(tables: dict[str, str], docs: Path) -> None:
+    """Put tables between their marks in benchmarks.md."""
     page = docs / "benchmarks.md"
     text = page.read_text(encoding="utf-8")
-    begin, end = "<!-- esco:begin -->", "<!-- esco:end -->"
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if not pattern.search(text):
-        raise SystemExit(f"{page} lacks the marks {begin} and {end}")
+    for mark, table in tables.items():
+        begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"{page} lacks the marks {begin} and {end}")
+        new = f"{begin}\n\n{table}\n\n{end}"
+        text = pattern.sub(lambda _, new=new: new, text)  # type: ignore[misc]
     with atomic_path(page) as path:
-        new = pattern.sub(lambda _: f"{begin}\n\n{table(found)}\n\n{end}", text)
-        path.write_text(new, encoding="utf-8", newline="\n")
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with shared data; KGNEG_DATA by default")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS))
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--results", type=Path, help="a file for what was measured")
+    known = [*ROWS, *CLASSIFIERS]
+    parser.add_argument("--rows", nargs="*", default=[], help=f"rows to train: all, or some of {', '.join(known)}")
+    parser.add_argument("--work", type=Path, default=Path("build/esco"), help="where results of trained rows are kept")
+    parser.add_argument("--steps", type=int, default=100, help="batches of 32 of each training")
+    parser.add_argument("--trials", type=int, default=4, help="trials of each row")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--docs", type=Path, help="folder with benchmarks.md, which is brought up to date")
     options = parser.parse_args()
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = (options.data or Path(os.environ.get("KGNEG_DATA", default))) / "esco"
     if not folder.is_dir():
         raise SystemExit(f"skipped: there is no folder {folder}; set KGNEG_DATA")
-    skills = read_skills(folder)
-    ranker = ConceptRanker(skills[0], options.encoder)
-    found = {part: floors(folder, part, skills, ranker) for part in options.parts}
-    print(table(found))
-    for part, one in found.items():
-        if one["unknown"]:
-            print(f"{part}: labels of no skill: {', '.join(one['unknown'])}")
-    if options.results:
-        options.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    wanted = known if options.rows == ["all"] else options.rows
+    odd = [one for one in wanted if one not in known]
+    if odd:
+        raise SystemExit(f"there is no row {odd[0]!r}; there are {', '.join(known)}")
+    skills, prior = read_skills(folder)
+    parts = read_parts(folder, skills)
+    bench = Bench(folder, options.work, skills, parts, steps=options.steps, trials=options.trials)
+    for name in wanted:
+        for seed in range(options.seeds):
+            found = bench.cell(name, seed)
+            figures = {part: round(found["figures"][part]["alone"]["rp"]["5"], 2) for part in TESTS}
+            print(f"{name}, seed {seed}: RP@5 {figures}, {found['cpu_seconds']:.0f} s", flush=True)
+    if wanted and not options.docs:
+        return
+    ranker = ConceptRanker(skills.labels, "minilm")
+    tables = {"esco": floor_table({part: floors(parts[part], skills, prior, ranker) for part in TESTS})}
+    for part in TESTS:
+        strange = sorted(set(parts[part].unknown) - NO_SKILL)
+        if strange:
+            print(f"{part}: labels of no skill: {', '.join(strange)}")
+    cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(options.work.glob("*.json"))]
+    if cells:
+        rates = rates_of(bench)
+        tables["esco-trained"] = trained_table(cells, rates, list(ROWS), "alone")
+        tables["esco-mentions"] = trained_table(cells, rates, list(ROWS), "with mentions")
+        tables["esco-classifiers"] = trained_table(cells, rates, list(CLASSIFIERS), "seen")
+    for name, table in tables.items():
+        print(f"\n{name}\n\n{table}")
     if options.docs:
-        publish(found, options.docs)
+        publish(tables, options.docs)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,18 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kgneg.cli.options import usage_errors
+from kgneg.cli.skills_train import train_command
 
 if TYPE_CHECKING:
-    from kgneg.skills import ConceptRanker
+    from kgneg.skills import ConceptSet, TextRanker
 
 __all__ = ["skills_command"]
-
-_TAXONOMY = (
-    "A folder with the CSV files of ESCO, an RDF file (SKOS, OWL), a table of children and parents, or a saved one."
-)
 
 
 def _common(command: Any) -> Any:
@@ -28,11 +26,9 @@ def _common(command: Any) -> Any:
         click.option("--kind", metavar="KIND", help="Only concepts of this kind, such as skill in ESCO."),
         click.option(
             "--encoder",
-            default="auto",
-            show_default=True,
-            help="auto, minilm, lexical, or a sentence-transformers model or folder.",
+            help="auto, minilm, lexical, or a sentence-transformers model or folder; auto by default.",
         ),
-        click.option("--bonus", type=float, default=0.2, show_default=True, help="For concepts whose label is there."),
+        click.option("--bonus", type=float, help="For concepts whose label is there; 0.2, or what was trained with."),
         click.option("--quiet", is_flag=True, help="No progress bar."),
     ):
         command = option(command)
@@ -43,9 +39,12 @@ def _common(command: Any) -> Any:
 def skills_command() -> None:
     """Find the concepts of a taxonomy in texts: skills in job ads, topics in abstracts.
 
-    TAXONOMY is a folder with the CSV files of ESCO, an RDF file (SKOS, OWL), a table of children and parents, or a file
-    that Taxonomy.save has written.
+    TAXONOMY is a folder with the CSV files of ESCO, an RDF file (SKOS, OWL), a table of children and parents, a file
+    that Taxonomy.save has written, or a folder that train has written.
     """
+
+
+skills_command.add_command(train_command)
 
 
 @skills_command.command("match")
@@ -59,13 +58,12 @@ def match_command(*, taxonomy: str, file: str, language: str, kind: str | None) 
     \b
     kgneg skills match esco ads.txt > mentions.csv
     """  # noqa: D301
-    from kgneg.skills import LabelMatcher
     from kgneg.skills.sources import read_sentences
 
     with usage_errors():
         texts = read_sentences(file)
-        names, labels, alternatives = _concepts(taxonomy, language, kind)
-        matcher = LabelMatcher(labels, alternatives)
+        concepts = _concepts(taxonomy, language, kind)
+        matcher = concepts.matcher()
     if matcher.ambiguous:
         shown = ", ".join(list(matcher.ambiguous)[:3])
         click.echo(f"{len(matcher.ambiguous)} labels belong to several concepts, such as {shown}", err=True)
@@ -74,7 +72,8 @@ def match_command(*, taxonomy: str, file: str, language: str, kind: str | None) 
     for line, text in enumerate(texts, start=1):
         for mention in matcher.find(text):
             for one in mention.concepts:
-                table.writerow([line, mention.start, mention.end, mention.text, names[one], labels[one]])
+                place = [line, mention.start, mention.end, mention.text]
+                table.writerow([*place, concepts.names[one], concepts.labels[one]])
 
 
 @skills_command.command("predict")
@@ -101,11 +100,11 @@ def predict_command(
         raise click.UsageError("give a FILE or --text, not both")
     with usage_errors():
         lines = read_sentences(file) if file is not None else [str(text)]
-        names, labels, alternatives = _concepts(taxonomy, options["language"], options["kind"])
-        ranker = _ranker(labels, alternatives, options)
+        concepts, ranker = _opened(taxonomy, options)
         parts = [one for line in lines for one in split_sentences(line)] if ad else lines
         found = [ranker.rank_together(parts, k)] if ad else ranker.rank(parts, k)
-    rows = _rows(lines if not ad else ["\n".join(lines)], found, names, labels)
+    _say_truncated(ranker, parts)
+    rows = _rows(lines if not ad else ["\n".join(lines)], found, concepts)
     if form == "json":
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
@@ -120,68 +119,98 @@ def predict_command(
 @click.argument("gold", metavar="GOLD")
 @click.option("--text", default="sentence", show_default=True, help="The column of the text.")
 @click.option("--label", default="label", show_default=True, help="The column of the right label.")
+@click.option("--report", metavar="FILE", help="Write a page about the mistakes there (HTML).")
 @_common
-def evaluate_command(*, taxonomy: str, gold: str, text: str, label: str, **options: Any) -> None:
+def evaluate_command(*, taxonomy: str, gold: str, text: str, label: str, report: str | None, **options: Any) -> None:
     """Say how well the concepts of texts are found: MRR, and RP@1, 5 and 10, with floors beside them.
 
     GOLD has a row for each text and right label; rows with a label that is no concept's are counted.
 
     \b
-    kgneg skills evaluate esco annotations.csv --kind skill
+    kgneg skills evaluate esco annotations.csv --kind skill --report mistakes.html
     """  # noqa: D301
+    from kgneg.core.storage import atomic_path
+    from kgneg.report import render_html, render_text
     from kgneg.skills import judge_ranking
+    from kgneg.skills.mistakes import find_mistakes
+    from kgneg.skills.page import build_report, figure_rows
     from kgneg.skills.ranker import literal_scores
     from kgneg.skills.sources import read_gold
 
     with usage_errors():
-        _, labels, alternatives = _concepts(taxonomy, options["language"], options["kind"])
-        right = read_gold(gold, {one: number for number, one in enumerate(labels)}, text=text, label=label)
-        ranker = _ranker(labels, alternatives, options)
-    scores = ranker.scores(right.texts)
-    literal = literal_scores(ranker.matcher, right.texts) if ranker.matcher is not None else None
-    rows = {"mentions alone": literal, "cosine and mentions": scores}
-    click.echo(f"{'':24}{'MRR':>8}{'RP@1':>8}{'RP@5':>8}{'RP@10':>8}")
-    for name, one in rows.items():
-        if one is not None:
-            found = judge_ranking(one, right.queries, right.concepts)
-            figures = "".join(f"{100 * value:8.2f}" for value in found.precision.values())
-            click.echo(f"{name:24}{found.mrr:8.3f}{figures}")
-    click.echo(f"{found.queries:,} texts, {found.skipped:,} without a right concept", err=True)
+        concepts, ranker = _opened(taxonomy, options)
+        right = read_gold(gold, {one: number for number, one in enumerate(concepts.labels)}, text=text, label=label)
+        scores = ranker.scores(right.texts)
+    pairs = right.queries, right.concepts
+    matcher = ranker.matcher or concepts.matcher()
+    rows = {"mentions alone": judge_ranking(literal_scores(matcher, right.texts), *pairs)}
+    if ranker.bonus and ranker.matcher is not None:
+        rows["without mentions"] = judge_ranking(ranker.base_scores(right.texts), *pairs)
+    figures = rows["all"] = judge_ranking(scores, *pairs)
+    click.echo(render_text(figure_rows(rows)))
+    click.echo(f"{figures.queries:,} texts, {figures.skipped:,} without a right concept", err=True)
+    _say_truncated(ranker, right.texts)
     if right.unknown:
         total, most = sum(right.unknown.values()), max(right.unknown, key=lambda one: right.unknown[one])
         click.echo(f"{total:,} rows have a label of no concept, most often {most!r}", err=True)
+    if report is not None:
+        found = find_mistakes(scores, *pairs, concepts)
+        page = build_report(found, rows, right.texts, concepts, Path(gold).name)
+        with atomic_path(report) as path:
+            path.write_text(render_html(page), encoding="utf-8")
+        click.echo(f"the mistakes are in {report}", err=True)
 
 
 _COLUMNS = ("text", "rank", "concept", "label", "score", "start", "end", "mention")
 
 
-def _concepts(path: str, language: str, kind: str | None) -> tuple[list[str], list[str], list[tuple[str, ...]]]:
-    """Return the identifiers, labels and further labels of the concepts."""
+def _concepts(path: str, language: str, kind: str | None) -> ConceptSet:
+    from kgneg.skills import ConceptSet, load_ranker
     from kgneg.skills.sources import load_taxonomy
+    from kgneg.skills.storage import is_stored
 
-    taxonomy = load_taxonomy(path, language=language)
-    texts = taxonomy.texts(missing="id")
-    chosen = range(len(taxonomy)) if kind is None else taxonomy.of_kind(kind).tolist()
-    return (
-        [taxonomy.concepts[one] for one in chosen],
-        [texts[one] for one in chosen],
-        [taxonomy.alternatives[one] for one in chosen],
+    if is_stored(path):
+        return load_ranker(path).concepts
+    return ConceptSet.of(load_taxonomy(path, language=language), kind)
+
+
+def _opened(path: str, options: dict[str, Any]) -> tuple[ConceptSet, TextRanker]:
+    """Return the concepts and a ranker: one that was trained, or that of the encoder as it is."""
+    from kgneg.core.errors import InvalidInputError
+    from kgneg.core.validation import validate_number
+    from kgneg.skills import ConceptRanker, load_ranker
+    from kgneg.skills.storage import is_stored
+
+    if is_stored(path):
+        odd = [f"--{name}" for name in ("kind", "encoder") if options[name] is not None]
+        if odd:
+            raise InvalidInputError(f"{path} is a trained ranker, which has its own: leave {' and '.join(odd)} out")
+        stored = load_ranker(path, progress=not options["quiet"])
+        if options["bonus"] is not None:
+            stored.ranker.bonus = validate_number("bonus", options["bonus"])
+        return stored.concepts, stored.ranker
+    concepts = _concepts(path, options["language"], options["kind"])
+    ranker = ConceptRanker(
+        concepts.labels,
+        options["encoder"] or "auto",
+        matcher=concepts.matcher(),
+        bonus=0.2 if options["bonus"] is None else options["bonus"],
+        progress=not options["quiet"],
     )
+    return concepts, ranker
 
 
-def _ranker(labels: Sequence[str], alternatives: Sequence[Sequence[str]], options: dict[str, Any]) -> ConceptRanker:
-    from kgneg.skills import ConceptRanker, LabelMatcher
-
-    matcher = LabelMatcher(labels, alternatives)
-    return ConceptRanker(
-        labels, options["encoder"], matcher=matcher, bonus=options["bonus"], progress=not options["quiet"]
-    )
+def _say_truncated(ranker: TextRanker, texts: Sequence[str]) -> None:
+    cut = ranker.truncated(texts)
+    if cut:
+        click.echo(f"{cut:,} of {len(texts):,} texts are longer than the encoder reads, and were cut", err=True)
 
 
-def _rows(texts: Sequence[str], found: Any, names: Sequence[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(texts: Sequence[str], found: Any, concepts: ConceptSet) -> Iterator[dict[str, Any]]:
     for text, ranked in zip(texts, found, strict=True):
         for rank, one in enumerate(ranked, start=1):
             mention = one.mention
             where = (None, None, None) if mention is None else (mention.start, mention.end, mention.text)
-            values = (one.text or text, rank, names[one.concept], labels[one.concept], round(one.score, 4), *where)
+            name, label = concepts.names[one.concept], concepts.labels[one.concept]
+            values = (one.text or text, rank, name, label, round(one.score, 4), *where)
             yield dict(zip(_COLUMNS, values, strict=True))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kgneg.core.candidates import CandidateIndex
-from kgneg.core.encode import encode_texts
+from kgneg.core.encode import encode_texts, resolve_encoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
 from kgneg.core.validation import choose
@@ -21,13 +21,14 @@ from kgneg.skills.matcher import LabelMatcher
 
 __all__ = ["STRATEGIES", "ConceptSet"]
 
+_NEAREST = 10
 #: strategy -> what may stand behind its colon, and what is taken if nothing does
 STRATEGIES = {
     "sibling": ("kind of the parent", "any"),
     "cousin": ("steps to the shared ancestor", "2"),
     "relation": ("name of the relation", "occupation"),
     "edit": ("normalised or raw", "normalised"),
-    "embedding": ("number of neighbours", "10"),
+    "embedding": ("number of neighbours", str(_NEAREST)),
     "random": ("", ""),
 }
 
@@ -55,6 +56,7 @@ class ConceptSet:
     descriptions: Sequence[str] = ()
     taxonomy: Taxonomy | None = field(default=None, repr=False)
     places: LongTensor | None = field(default=None, repr=False)
+    _made: dict[tuple[str, str], CandidateIndex | None] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         number = len(self.labels)
@@ -107,22 +109,33 @@ class ConceptSet:
         return LabelMatcher(self.labels, self.alternatives, **options)
 
     def neighbours(self, strategy: str, *, encoder: Any = "auto", progress: bool = False) -> CandidateIndex | None:
-        """Return the relatives of each concept by a strategy.
+        """Return the relatives of each concept by a strategy; they are made once.
 
         :param strategy: a name of :data:`STRATEGIES`, with an option behind a colon if need be: ``"sibling:group"``,
-            ``"cousin:3"``, ``"relation:occupation"``, ``"edit:raw"``, ``"embedding:50"``
+            ``"cousin:3"``, ``"relation:occupation"``, ``"edit:raw"``, ``"embedding:50"``; edit and embedding take the
+            nearest ten, or all others where there are fewer
         :param encoder: for ``embedding``, see :func:`~kgneg.core.encode.resolve_encoder`
         :param progress: whether to show a progress bar
         :returns: n x n; ``None`` for ``"random"``
         :raises InvalidInputError: if there is no such strategy or option, or it needs a taxonomy and there is none
         """
+        ready = resolve_encoder(encoder) if strategy.startswith("embedding") else ""
+        key = strategy, str(getattr(ready, "fingerprint", id(ready)))
+        if key not in self._made:
+            self._made[key] = self._neighbours(strategy, ready, progress)
+        return self._made[key]
+
+    def _neighbours(self, strategy: str, encoder: Any, progress: bool) -> CandidateIndex | None:
         name, _, option = strategy.partition(":")
         option = option or STRATEGIES[choose("strategy", name, tuple(STRATEGIES))][1]
+        if strategy == "embedding":
+            option = str(min(_NEAREST, len(self) - 1))
         if name == "random":
             return None
         if name == "edit":
             choose("the option of edit", option, ("normalised", "raw"))
-            return edit_distance_pools(self.labels, normalised=option == "normalised", progress=progress)
+            few = min(_NEAREST, len(self) - 1)
+            return edit_distance_pools(self.labels, few, normalised=option == "normalised", progress=progress)
         if name == "embedding":
             vectors = encode_texts(list(self.labels), encoder, progress=progress)
             return embedding_pools(vectors, _whole(strategy, option))

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 from kgneg.core.encode import SentenceEncoder, bundled_model, resolve_encoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path, read_tensors, write_tensors
+from kgneg.datasets import Taxonomy
 from kgneg.skills.classifiers import ConceptClassifiers
 from kgneg.skills.concepts import ConceptSet
 from kgneg.skills.ranker import ClassifierRanker, ConceptRanker, TextRanker
 
 __all__ = ["StoredRanker", "is_stored", "load_ranker", "save_ranker"]
 
-_FILE, _TENSORS, _ENCODER = "ranker.json", "ranker.safetensors", "encoder"
+_FILE, _TENSORS, _ENCODER, _TAXONOMY = "ranker.json", "ranker.safetensors", "encoder", "taxonomy.safetensors"
 _FORMAT = "kgneg concept ranker 1"
 #: what stands for the model of the extra "offline", wherever it is installed
 _BUNDLED = "minilm"
@@ -73,8 +74,12 @@ def save_ranker(
         "names": list(concepts.names),
         "labels": list(concepts.labels),
         "alternatives": [list(one) for one in concepts.alternatives],
+        "descriptions": list(concepts.descriptions),
         "record": dict(record or {}),
     }
+    if concepts.taxonomy is not None and concepts.places is not None:
+        concepts.taxonomy.save(folder / _TAXONOMY)
+        tensors["places"] = concepts.places
     write_tensors(folder / _TENSORS, tensors, {"format": _FORMAT})
     with atomic_path(folder / _FILE) as path:
         path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
@@ -85,7 +90,7 @@ def load_ranker(folder: str | Path, *, progress: bool = True) -> StoredRanker:
 
     :param folder: the folder
     :param progress: whether the ranker shows progress bars
-    :returns: the ranker and its concepts, without a taxonomy
+    :returns: the ranker and its concepts
     :raises InvalidInputError: if there is none, or it is damaged
     """
     folder = Path(folder)
@@ -98,7 +103,10 @@ def load_ranker(folder: str | Path, *, progress: bool = True) -> StoredRanker:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InvalidInputError(f"{folder / _FILE} holds no ranker of this version, expected {_FORMAT!r}")
     tensors, _ = read_tensors(folder / _TENSORS)
-    concepts = ConceptSet(content["names"], content["labels"], content["alternatives"])
+    places = tensors.pop("places", None)
+    taxonomy = None if places is None else Taxonomy.load(folder / _TAXONOMY)
+    texts = (content[one] for one in ("names", "labels", "alternatives", "descriptions"))
+    concepts = ConceptSet(*texts, taxonomy, places)
     where = folder / _ENCODER
     encoder = SentenceEncoder(str(where)) if content["encoder"] == _ENCODER else resolve_encoder(content["encoder"])
     matcher = concepts.matcher() if content["matches"] else None

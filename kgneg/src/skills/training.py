@@ -227,7 +227,7 @@ def _encoder(
         )
         name = recipe._embedding
         if recipe.refresh is not None and name is not None:
-            k = int(name.partition(":")[2] or 10)
+            k = int(name.partition(":")[2] or min(10, len(concepts) - 1))
 
             def on_every(step: int) -> None:
                 model.eval()
