@@ -120,6 +120,14 @@ def rates_of(bench: Bench) -> dict[str, float]:
     return rates | {name: rates[row.like] for name, row in ROWS.items() if row.like in rates and "refresh" not in name}
 
 
+def train(bench: Bench, names: list[str], seeds: int) -> None:
+    for name in names:
+        for seed in range(seeds):
+            found = bench.cell(name, seed)
+            figures = {part: round(found["figures"][part]["alone"]["rp"]["5"], 2) for part in TESTS}
+            print(f"{name}, seed {seed}: RP@5 {figures}, {found['cpu_seconds']:.0f} s", flush=True)
+
+
 def publish(tables: dict[str, str], docs: Path) -> None:
     """Put tables between their marks in benchmarks.md."""
     page = docs / "benchmarks.md"
@@ -129,8 +137,8 @@ def publish(tables: dict[str, str], docs: Path) -> None:
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         if not pattern.search(text):
             raise SystemExit(f"{page} lacks the marks {begin} and {end}")
-        new = f"{begin}\n\n{table}\n\n{end}"
-        text = pattern.sub(lambda _, new=new: new, text)  # type: ignore[misc]
+        head, rest = pattern.split(text)
+        text = f"{head}{begin}\n\n{table}\n\n{end}{rest}"
     with atomic_path(page) as path:
         path.write_text(text, encoding="utf-8", newline="\n")
 
@@ -157,11 +165,7 @@ def main() -> None:
     skills, prior = read_skills(folder)
     parts = read_parts(folder, skills)
     bench = Bench(folder, options.work, skills, parts, steps=options.steps, trials=options.trials)
-    for name in wanted:
-        for seed in range(options.seeds):
-            found = bench.cell(name, seed)
-            figures = {part: round(found["figures"][part]["alone"]["rp"]["5"], 2) for part in TESTS}
-            print(f"{name}, seed {seed}: RP@5 {figures}, {found['cpu_seconds']:.0f} s", flush=True)
+    train(bench, wanted, options.seeds)
     if wanted and not options.docs:
         return
     ranker = ConceptRanker(skills.labels, "minilm")

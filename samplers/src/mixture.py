@@ -57,8 +57,13 @@ class MixtureCorruptor(Corruptor):
         self.hits_are_certain = all(
             corruptor.hits_are_certain and not isinstance(corruptor, MixtureCorruptor) for corruptor, _ in components
         )
+        self._look()
         if any(corruptor.retreat is not None for corruptor, _ in components):
             self.retreat = self.propose  # says that there is one; whose it is, _propose_again knows
+
+    def _look(self) -> None:
+        """Take over what holds for all components."""
+        self.hits_are_others = all(corruptor.hits_are_others for corruptor in self.components)
 
     def _advance(self, slots: float) -> None:
         super()._advance(slots)
@@ -90,10 +95,8 @@ class MixtureCorruptor(Corruptor):
     def _propose_signed(
         self, queries: Queries, n: int, generator: torch.Generator
     ) -> tuple[Proposals, torch.Tensor | None]:
-        device = queries.kept.device
         if len(self.components) == 1:
-            nobody_else = torch.zeros(1, 1, dtype=torch.int16, device=device).expand(len(queries), n)
-            return self._component(0).propose(queries, n, generator), nobody_else
+            return self._component(0).propose(queries, n, generator), None
         borders = self._borders(n)
         if all(end == int(end) for end in borders):
             return self._whole(queries, [int(end) for end in borders], generator)
@@ -158,8 +161,9 @@ class MixtureCorruptor(Corruptor):
     def _propose_again(
         self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool
     ) -> Proposals:
-        if authors is None:
-            return self.propose(queries, n, generator)
+        if authors is None:  # there is one component
+            retreating = self._component(0).retreat if retreat else None
+            return (retreating or self._component(0).propose)(queries, n, generator)
         ids = torch.zeros((len(queries), n), dtype=torch.int32, device=authors.device)
         hits = torch.zeros((len(queries), n), dtype=torch.bool, device=authors.device)
         for number in range(len(self.components)):

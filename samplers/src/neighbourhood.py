@@ -51,6 +51,8 @@ class NeighbourhoodCorruptor(Corruptor):
             raise InvalidInputError(
                 f"none of the {self.num_entities} entities has a neighbour: there is nothing to draw"
             )
+        rows, members = pools.pairs()
+        self.hits_are_others = not bool((rows == members).any())
         self.pools = pools
 
     def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:

@@ -36,7 +36,8 @@ class NearPositives(BufferModule):
     [2, 3]
     """
 
-    indptr: LongTensor
+    start: LongTensor
+    free: LongTensor
     keys: LongTensor
 
     def __init__(self, pairs: CandidateIndex) -> None:
@@ -50,7 +51,9 @@ class NearPositives(BufferModule):
         row, member = whole.pairs()
         # how many other entities there are before each of these, within its row
         before = member - (torch.arange(len(row), device=row.device) - whole.indptr[row])
-        self.register_buffer("indptr", whole.indptr)
+        self.register_buffer("start", whole.indptr[:-1].clone())
+        #: how many other entities there are for each
+        self.register_buffer("free", self.num_entities - whole.indptr.diff())
         self.register_buffer("keys", row * self.num_entities + before)
 
     def sample(
@@ -63,12 +66,11 @@ class NearPositives(BufferModule):
         :param generator: the source of randomness
         :returns: ids of shape ``(q, n)``, and whether they are real: not where everything is near
         """
-        start = self.indptr[entities]
-        free = self.num_entities - (self.indptr[entities + 1] - start)
-        place = draw_below(free[:, None], (len(entities), n), generator, entities.device, largest=self.num_entities)
-        asked = (entities * self.num_entities)[:, None] + place
-        ids = place + (torch.searchsorted(self.keys, asked, right=True) - start[:, None])
-        return ids.int().clamp_(max=self.num_entities - 1), (free > 0)[:, None].expand(ids.shape)
+        free = self.free.index_select(0, entities).unsqueeze(-1)
+        place = draw_below(free, (len(entities), n), generator, entities.device, largest=self.num_entities)
+        before = torch.searchsorted(self.keys, place + (entities * self.num_entities).unsqueeze(-1), right=True)
+        ids = before.sub_(self.start.index_select(0, entities).unsqueeze(-1)).add_(place).int()
+        return ids.clamp_(max=self.num_entities - 1), (free > 0).expand(ids.shape)
 
 
 class _AnyOther(UniformCorruptor):
@@ -79,6 +81,7 @@ class _AnyOther(UniformCorruptor):
     def __init__(self, near: NearPositives | None, **options: Any) -> None:
         super().__init__(**options)
         self.near = near
+        self.hits_are_others = near is not None
 
     def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:  # type: ignore[override]
         if self.near is None:
@@ -159,10 +162,16 @@ class TaxonomyCorruptor(MixtureCorruptor):
         """Draw what is neither near nor known; where there is hardly any such entity, what is not known."""
         if self._others is None:
             return super()._uniform(queries, generator)
-        ids, hit = self._others.sample(queries.replaced, _ATTEMPTS, generator)
-        found, first = (hit & ~self.forbidden(queries, ids)).to(torch.uint8).max(dim=-1, keepdim=True)
-        drawn, side = ids.gather(-1, first).squeeze(-1).long(), None
-        left = flat_nonzero(found.squeeze(-1) == 0)
+        ids, hit = self._others.sample(queries.replaced, 1, generator)
+        drawn, side = ids.view(-1).long(), None
+        if self.index is None and bool(hit.all()):
+            return drawn, side
+        left = flat_nonzero(~hit | self.forbidden(queries, ids))
+        if len(left):
+            ids, hit = self._others.sample(queries[left].replaced, _ATTEMPTS, generator)
+            found, first = (hit & ~self.forbidden(queries[left], ids)).to(torch.uint8).max(dim=-1, keepdim=True)
+            drawn[left] = ids.gather(-1, first).squeeze(-1).long()
+            left = left[flat_nonzero(found.squeeze(-1) == 0)]
         if len(left):
             drawn[left], turned = super()._uniform(queries[left], generator)
             if turned is not None:
@@ -184,3 +193,4 @@ class TaxonomyCorruptor(MixtureCorruptor):
         device = component.pools.indptr.device
         pools = pools.to(device)
         component.refresh(pools if self._near is None else pools.without(self._near.to(device)))
+        self._look()

@@ -79,6 +79,50 @@ def test_evaluate(taxonomy: Path, tmp_path: Path) -> None:
     assert "2 texts, 1 without a right concept" in found.stderr and "most often 'NONE'" in found.stderr
 
 
+def test_report(taxonomy: Path, tmp_path: Path) -> None:
+    gold = tmp_path / "gold.csv"
+    gold.write_text("sentence,label\nwe weld metals,weld metal\nwe cut metals,bake bread\n", encoding="utf-8")
+    page = tmp_path / "mistakes.html"
+    found = done("evaluate", taxonomy, gold, "--encoder", "lexical", "--quiet", "--report", page)
+    assert "the mistakes are in" in found.stderr
+    text = page.read_text(encoding="utf-8")
+    assert "Mistakes in gold.csv" in text and "we cut metals" in text and "sibling" in text
+
+
+def test_train(taxonomy: Path, tmp_path: Path, tiny_encoder: str) -> None:
+    gold, test = tmp_path / "gold.csv", tmp_path / "test.csv"
+    gold.write_text("sentence,label\njoin pieces of steel,weld metal\nhot oven,bake bread\nx,NONE\n", encoding="utf-8")
+    test.write_text("sentence,label\nHot oven!,bake bread\n", encoding="utf-8")
+    sentences = tmp_path / "ads.txt"
+    sentences.write_text("We cut metal here\nNothing\n", encoding="utf-8")
+    arguments = [
+        "train", taxonomy, "--kind", "Skill", "--gold", gold, "--hold-out", test, "--sentences", sentences,
+        "--encoder", tiny_encoder, "--steps", 3, "--layers", 0, "--batch-size", 2, "--quiet",
+        "--strategy", "sibling=1", "--strategy", "random=2",
+    ]  # fmt: skip
+    found = done(*arguments, "--out", tmp_path / "ranker")
+    assert "3 texts with 4 concepts, 3 of 3 different ones" in found.stderr, found.stderr
+    for line in ("left out: 1 nothing mentioned", "left out: 1 held out", "left out: 1 unknown label"):
+        assert line in found.stderr
+    ranked = done("predict", tmp_path / "ranker", "--text", "join steel", "--k", 3, "--quiet").stdout.splitlines()
+    assert {json.loads(line)["label"] for line in ranked} == {"weld metal", "cut metal", "bake bread"}
+    figures = done("evaluate", tmp_path / "ranker", gold, "--quiet", "--bonus", 0)
+    assert "without mentions" not in figures.stdout and "2 texts, 1 without a right concept" in figures.stderr
+    long = tmp_path / "long.txt"
+    long.write_text("steel " * 60 + "\n", encoding="utf-8")
+    assert "1 of 1 texts are longer than the encoder reads" in done("predict", tmp_path / "ranker", long).stderr
+    assert "weld metal" in done("match", tmp_path / "ranker", gold).stdout
+    wrong = skills("predict", tmp_path / "ranker", "--text", "a", "--encoder", "lexical")
+    assert wrong.exit_code == 2 and "leave --encoder out" in wrong.stderr
+    for arguments_of, message in (
+        (["--strategy", "sibling"], "expected a NAME=COUNT"),
+        (["--strategy", "siblings=2"], "sibling"),
+        (["--steps", "0"], "steps"),
+    ):
+        wrong = skills(*arguments[:-4], *arguments_of, "--out", tmp_path / "other")
+        assert wrong.exit_code == 2 and message in wrong.stderr, wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -52,6 +52,8 @@ class CandidateIndex(BufferModule):
     weights: FloatTensor | None
     chance: IntTensor | None
     choice: IntTensor | None
+    first: IntTensor
+    scale: FloatTensor
 
     def __init__(
         self,
@@ -73,18 +75,22 @@ class CandidateIndex(BufferModule):
         self._derive()
 
     def _tables(self) -> tuple[IntTensor, IntTensor] | tuple[None, None]:
-        """Return for each place the chance, of ``2**31``, that its own member is drawn; and this and the other one."""
+        """Return for each place the last of ``2**31`` numbers for which its own member stands (-1: none); and both."""
         if self.weights is None:
             return None, None
         keep, other = build_alias_tables(self.indptr, self.weights)
         start = torch.repeat_interleave(self.indptr[:-1], self.indptr.diff())
-        # what is a whole chance stays just below 2**31: its other member is itself
-        pairs = torch.stack([self.indices, self.indices[start + other.long()]], dim=-1)
-        return (keep * _CHANCES).round_().clamp_(max=_CHANCES - 1).int(), pairs.view(-1)
+        both = torch.cat([self.indices, self.indices[start + other.long()]])
+        return (keep * _CHANCES).round_().sub_(1).int(), both
 
     def _derive(self) -> None:
         sizes = self.indptr.diff()
         self.longest = int(sizes.max()) if len(sizes) else 0
+        self.never_empty = bool((sizes > 0).all())
+        # where rows begin (an empty one at any place there is), and their lengths over the number of 31-bit numbers
+        self.register_buffer("first", self.indptr[:-1].clamp(max=max(len(self.indices) - 1, 0)).int(), persistent=False)
+        # rounded down, so that no product reaches the length
+        self.register_buffer("scale", sizes * ((1 - 2**-24) / _CHANCES), persistent=False)
 
     def _validate(self, indptr: LongTensor, indices: LongTensor, weights: FloatTensor | None) -> None:
         if indptr.ndim != 1 or not len(indptr) or int(indptr[0]) != 0 or bool((indptr.diff() < 0).any()):
@@ -297,13 +303,19 @@ class CandidateIndex(BufferModule):
         :returns: a pair ``(ids, hit)`` of shape ``(q, n)``: int32 ids, and whether they are real draws; an empty row
             gives ``False`` and an arbitrary valid id
         """
-        if self.chance is not None or not len(self.indices):
+        if not len(self.indices) or self.longest > _SHORT_ROW:
             return self.sample_union(rows[:, None], n, generator)
-        start = self.indptr.index_select(0, rows)
-        size = self.indptr.index_select(0, rows + 1).sub_(start)
-        return self._real(
-            *draw_union(self.indices, size.int()[:, None], start.int()[:, None], n, generator, largest=self.longest)
-        )
+        scale = self.scale.index_select(0, rows).unsqueeze(-1)
+        bits = draw_bits((len(rows), n), generator, rows.device)
+        # single precision: a place differs by one at most, where the number of 31 bits lies on the border of two
+        place = bits.float().mul_(scale).int().add_(self.first.index_select(0, rows).unsqueeze(-1)).view(-1)
+        members = self.indices
+        if self.chance is not None and self.choice is not None:
+            lower = bits.mul_(_SPREAD).bitwise_and_(_CHANCES - 1).view(-1)  # the upper bits have named the place
+            away = self.chance.index_select(0, place).sub_(lower).bitwise_right_shift_(31)  # -1 or 0
+            place, members = place.sub_(away, alpha=len(self.indices)), self.choice
+        hit = scale.new_ones(1, dtype=torch.bool) if self.never_empty else scale > 0
+        return members.index_select(0, place).view(bits.shape), hit.expand(bits.shape)
 
     @staticmethod
     def _real(ids: IntTensor, hit: BoolTensor | None) -> tuple[IntTensor, BoolTensor]:
@@ -343,20 +355,14 @@ class CandidateIndex(BufferModule):
     ) -> tuple[IntTensor, BoolTensor]:
         """Draw from alias tables; start and size have shape ``(q, 1)``."""
         shape, device = (len(start), n), start.device
-        if self.longest <= _SHORT_ROW:
-            bits = draw_bits(shape, generator, device)
-            place = bits.double().mul_(size * (1 / _CHANCES)).int().add_(start.int())
-            # the upper bits have named the place; this spreads the lower ones
-            chance = (bits * _SPREAD).bitwise_and_(_CHANCES - 1).view(-1)
-        else:
-            place = draw_below(size, shape, generator, device, largest=self.longest).add_(start.int())
-            chance = draw_bits(shape, generator, device).view(-1)
+        place = draw_below(size, shape, generator, device, largest=self.longest).add_(start.int())
+        lower = draw_bits(shape, generator, device).view(-1)
         empty = size == 0
         if bool(empty.any()):
             place.clamp_(max=len(stay) - 1)  # an empty row may lie behind the last member
         place = place.view(-1)
-        away = chance >= stay.index_select(0, place)
-        ids = choice.index_select(0, place.mul_(2).add_(away))
+        away = lower > stay.index_select(0, place)
+        ids = choice.index_select(0, place.add_(away, alpha=len(stay)))
         return ids.view(shape), (~empty).expand(shape)
 
     # Combining

@@ -77,6 +77,8 @@ class Corruptor(nn.Module, ABC):
     retreat: Callable[[Queries, int, torch.Generator], Proposals] | None = None
     #: Whether a query without any hit will never get one, so that asking again is of no use.
     hits_are_certain: bool = False
+    #: Whether no hit is ever the replaced entity itself, so that nobody has to look.
+    hits_are_others: bool = False
     #: Whether the uniform draw is what the method itself would do, and is therefore not flagged.
     uniform_is_native: ClassVar[bool] = False
     #: Whether the method needs a text or vector for every entity.
@@ -201,13 +203,8 @@ class Corruptor(nn.Module, ABC):
         """Return ids and fall-back flags, shape ``(q, n)``, and the sides if some had to be turned."""
         codes = None if self.index is None else self.index.codes(queries.kept, queries.relation, queries.side)
         proposals, authors = self._propose_signed(queries, n, generator)
-        ids, wrong = self._checked(queries, proposals)
-        slots = self._rejected(codes, ids, wrong)
-        self.counts["rejected"] += len(slots)
-        barren = slots[:0]
-        if self.hits_are_certain and proposals[1] is not None and len(slots):
-            missed = ~proposals[1].reshape(-1).index_select(0, slots)
-            barren, slots = slots[missed], slots[~missed]  # it is of no use to ask for these again
+        ids, slots, barren = self._sifted(queries, codes, proposals)
+        self.counts["rejected"] += len(slots) + len(barren)
         flat = ids.view(-1)
         for _ in range(self.redraws):
             if not len(slots):
@@ -271,26 +268,54 @@ class Corruptor(nn.Module, ABC):
         flat.index_copy_(0, slots, again.gather(-1, first).view(-1))
         return slots.index_select(0, flat_nonzero(found == 0))
 
+    def _sifted(
+        self, queries: Queries, codes: LongTensor | None, proposals: Proposals
+    ) -> tuple[IntTensor, LongTensor, LongTensor]:
+        """Return proposals, the slots to ask for again, and those for which that is of no use."""
+        ids, hit = proposals
+        if self.hits_are_certain and hit is not None and hit.stride(-1) == 0:  # a row has hits alone, or none
+            empty = flat_nonzero(~hit[:, 0])
+            ids, wrong = self._checked(queries, (ids, None))
+            slots = self._rejected(codes, ids, wrong)
+            if not len(empty):
+                return ids, slots, slots[:0]
+            slots = slots[hit[:, 0].index_select(0, self._row(slots, ids.shape[-1]))] if len(slots) else slots
+            within = torch.arange(ids.shape[-1], device=ids.device)
+            return ids, slots, (empty[:, None] * ids.shape[-1] + within).view(-1)
+        ids, wrong = self._checked(queries, proposals)
+        slots = self._rejected(codes, ids, wrong)
+        if not self.hits_are_certain or hit is None or not len(slots):
+            return ids, slots, slots[:0]
+        missed = ~hit.reshape(-1).index_select(0, slots)
+        return ids, slots[~missed], slots[missed]
+
     @staticmethod
     def _row(slots: LongTensor, n: int) -> LongTensor:
         return slots if n == 1 else torch.div(slots, n, rounding_mode="floor")
 
-    def _checked(self, queries: Queries, proposals: Proposals) -> tuple[IntTensor, BoolTensor]:
-        """Return proposals and which of them break a rule other than being known, each of shape ``(q, n)``."""
+    def _checked(self, queries: Queries, proposals: Proposals) -> tuple[IntTensor, BoolTensor | None]:
+        """Return proposals and which of them break a rule other than being known (``None``: none), shape ``(q, n)``."""
         ids, hit = proposals
         ids = ids.int().contiguous()
-        wrong = equal_ids(ids, queries.replaced.int()[:, None])
+        wrong = None if self.hits_are_others else equal_ids(ids, queries.replaced.int()[:, None])
         if hit is not None and not (hit.stride(-1) == 0 and bool(hit[..., 0].all())):
-            wrong |= ~hit
+            wrong = ~hit if wrong is None else wrong | ~hit
         for constraint in self.constraints:
-            wrong |= ~constraint(queries, ids)
+            broken = ~constraint(queries, ids)
+            wrong = broken if wrong is None else wrong | broken
         return ids, wrong
 
-    def _rejected(self, codes: LongTensor | None, ids: IntTensor, wrong: BoolTensor) -> LongTensor:
+    def _rejected(self, codes: LongTensor | None, ids: IntTensor, wrong: BoolTensor | None) -> LongTensor:
         """Return the flat positions of the proposals that cannot stay."""
         if self.index is None or codes is None:
-            return flat_nonzero(wrong)
-        slots = flat_nonzero(self.index.suspect(codes, ids).logical_or_(wrong))
+            return torch.empty(0, dtype=torch.long, device=ids.device) if wrong is None else flat_nonzero(wrong)
+        suspect = self.index.suspect(codes, ids)
+        if wrong is None:
+            slots = flat_nonzero(suspect)
+            rows = self._row(slots, ids.shape[-1])
+            known = self.index.confirm(codes.index_select(0, rows), ids.view(-1).index_select(0, slots))
+            return slots.index_select(0, flat_nonzero(known))
+        slots = flat_nonzero(suspect.logical_or_(wrong))
         rows = self._row(slots, ids.shape[-1])
         bad = self.index.confirm(codes.index_select(0, rows), ids.view(-1).index_select(0, slots))
         bad |= wrong.view(-1).index_select(0, slots)

@@ -11,6 +11,7 @@ __all__ = ["draw_below", "draw_bits", "draw_union"]
 _BITS = 31
 _SCALE = 0.5**_BITS
 _NARROW = 1 << 20
+_NO_SIGNS = 0x7FFFFFFF7FFFFFFF  # of both halves of a 64-bit number
 
 
 def draw_below(
@@ -60,7 +61,8 @@ def draw_bits(shape: tuple[int, int], generator: torch.Generator | None, device:
     number = shape[0] * shape[1]
     words = torch.empty((number + 1) // 2, dtype=torch.int64, device=device)
     words.random_(-(2**63), None, generator=generator)
-    return words.view(torch.int32)[:number].view(shape).bitwise_and_(2**_BITS - 1)  # no sign
+    words.bitwise_and_(_NO_SIGNS)
+    return words.view(torch.int32)[:number].view(shape)
 
 
 def draw_union(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ __all__ = [
     "Encoder",
     "LexicalEncoder",
     "SentenceEncoder",
+    "bars_hidden",
     "bundled_model",
     "encode_texts",
     "resolve_encoder",
@@ -111,7 +113,8 @@ class SentenceEncoder:
             from sentence_transformers import SentenceTransformer
 
             try:
-                self._model = SentenceTransformer(self.name, device=self.device)
+                with bars_hidden():
+                    self._model = SentenceTransformer(self.name, device=self.device)
             except Exception as error:
                 raise InvalidInputError(
                     f"the sentence-transformers model {self.name!r} cannot be loaded ({type(error).__name__}: "
@@ -141,6 +144,20 @@ class SentenceEncoder:
             model.encode(sentences, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True),
             dtype=np.float32,
         )
+
+
+@contextmanager
+def bars_hidden() -> Iterator[None]:
+    """Hide the progress bars of transformers, which tell of every file that is read or written."""
+    from transformers.utils import logging as noise
+
+    shown = noise.is_progress_bar_enabled()
+    noise.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            noise.enable_progress_bar()
 
 
 def token_counts(model: Any, texts: Sequence[str]) -> torch.Tensor:

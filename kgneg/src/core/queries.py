@@ -17,6 +17,11 @@ def _ends(number: int, device: torch.device) -> LongTensor:
     return torch.tensor([HEAD, TAIL], device=device).repeat(number)
 
 
+@lru_cache(maxsize=8)
+def _end(column: int, device: torch.device) -> LongTensor:
+    return torch.tensor([column], device=device)
+
+
 class Queries:
     """What a method is asked: one row per pair that needs replacements.
 
@@ -55,9 +60,9 @@ class Queries:
         """
         head, relation, tail = positives.unbind(-1)
         if heads == n:
-            return cls(tail, relation, head, torch.full_like(head, HEAD))
+            return cls(tail, relation, head, _end(HEAD, head.device).expand(len(head)))
         if heads == 0:
-            return cls(head, relation, tail, torch.full_like(head, TAIL))
+            return cls(head, relation, tail, _end(TAIL, head.device).expand(len(head)))
         return _BothEnds(positives)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 
 from kgneg.core.errors import InvalidInputError
@@ -148,8 +149,17 @@ def validate_triples(triples: LongTensor, num_entities: int, num_relations: int)
         raise InvalidInputError(f"triples must hold integer ids, got dtype {triples.dtype}")
     triples = triples.long()
     if triples.numel():
-        low, high = (bounds.tolist() for bounds in triples.reshape(-1, 3).aminmax(dim=0))
+        highest = _highest(triples.reshape(-1, 3))
         for column, limit in ((HEAD, num_entities), (RELATION, num_relations), (TAIL, num_entities)):
-            if low[column] < 0 or high[column] >= limit:
+            if not 0 <= highest[column] < limit:
                 _refuse_id(triples, column, limit)
     return triples
+
+
+def _highest(triples: LongTensor) -> list[int]:
+    """Return the highest id of each column; a negative one is higher than all others."""
+    if triples.device.type == "cpu":  # one pass over numbers without signs, which numpy has
+        ids = triples.detach().numpy().view(np.uint64)
+        return [int(ids[:, column].max()) for column in range(ids.shape[1])]
+    low, high = (bounds.tolist() for bounds in triples.aminmax(dim=0))
+    return [one if below >= 0 else below for below, one in zip(low, high, strict=True)]

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from kgneg.core.cache import content_key
-from kgneg.core.encode import SentenceEncoder, encode_texts, resolve_encoder
+from kgneg.core.encode import SentenceEncoder, bars_hidden, encode_texts, resolve_encoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path
-from kgneg.core.validation import choose, validate_count
+from kgneg.core.validation import choose, validate_count, validate_number
 from kgneg.samplers.neighbourhoods import embedding_pools
 from kgneg.samplers.taxonomy import TaxonomyCorruptor
 from kgneg.skills.classifiers import ConceptClassifiers
-from kgneg.skills.concepts import ConceptSet
+from kgneg.skills.concepts import STRATEGIES, ConceptSet
 from kgneg.skills.examples import Examples
 from kgneg.skills.ranker import ClassifierRanker, ConceptRanker, TextRanker
 from kgneg.skills.storage import is_stored, load_ranker, save_ranker
@@ -49,6 +49,7 @@ class Recipe:
     :param epochs: passes over the pairs, for classifiers
     :param bonus: what is added to the score of a concept whose label stands in the text
     :param seed: the seed of everything
+    :raises InvalidInputError: if there is no such method or strategy, or a number does not fit
     """
 
     method: str = "bi-encoder"
@@ -73,7 +74,13 @@ class Recipe:
         if choose("labels", self.labels, ("fixed", "trained")) == "trained" and self.method != "bi-encoder":
             raise InvalidInputError(f"labels='trained' needs the method 'bi-encoder', got {self.method!r}")
         for name, count in self.strategies.items():
+            choose("strategy", name.partition(":")[0], tuple(STRATEGIES))
             validate_count(f"the count of the strategy {name}", count)
+        for name in ("steps", "batch_size", "epochs"):
+            validate_count(name, getattr(self, name))
+        validate_number("lr", 1.0 if self.lr is None else self.lr, above=True)
+        validate_number("temperature", self.temperature, above=True)
+        validate_number("bonus", self.bonus)
         if self.method != "softmax" and not self.strategies:
             raise InvalidInputError(f"{self.method} needs at least one strategy, such as {{'random': 4}}")
         if self.refresh is not None:
@@ -151,10 +158,10 @@ def train_ranker(
 def _claim(state: Path, key: str) -> None:
     """Take a folder for a training, or refuse it if another one has begun there."""
     path = state / _KEY
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != key:
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != key:
+        if any(state.glob("checkpoint-*")):
             raise InvalidInputError(f"{state} holds an unfinished training with other arguments; give another folder")
-        return
+        path.unlink()  # it had hardly begun
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(key), encoding="utf-8")
 
@@ -251,7 +258,8 @@ def _encoder(
         seed=recipe.seed,
         progress=progress,
     )
-    model.save_pretrained(str(folder / "encoder"), create_model_card=False)
+    with bars_hidden():
+        model.save_pretrained(str(folder / "encoder"), create_model_card=False)
     trained = SentenceEncoder(str(folder / "encoder"), device=encoder.device)
     ranker = ConceptRanker(
         concepts.labels,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
-from kgneg.core.encode import token_counts
+from kgneg.core.encode import bars_hidden, token_counts
 from kgneg.core.errors import DivergedError, InvalidInputError, MissingExtraError
 from kgneg.core.seeding import global_streams_kept
 from kgneg.core.typing import LongTensor
@@ -241,12 +241,10 @@ def _reading(model: SentenceTransformer, limit: int) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     from transformers.utils import logging as noise
 
-    before, bars = noise.get_verbosity(), noise.is_progress_bar_enabled()
+    before = noise.get_verbosity()
     noise.set_verbosity_error()
-    noise.disable_progress_bar()
     try:
-        yield
+        with bars_hidden():
+            yield
     finally:
         noise.set_verbosity(before)
-        if bars:
-            noise.enable_progress_bar()
