@@ -97,7 +97,7 @@ bench-noise: $(VENV)/.stamp-run ## compare the noise filter with cleanlab; NOISE
 	$(PY) -m pip install --quiet -c constraints.txt --group bench
 	HF_HUB_OFFLINE=1 $(PY) benchmarks/noise.py $(NOISE)
 
-bench-esco: $(VENV)/.stamp-run ## what skill extraction without training reaches; ESCO passes options
+bench-esco: $(VENV)/.stamp-run ## what finds skills in job ads; ESCO passes options, "--rows all" trains for hours
 	HF_HUB_OFFLINE=1 $(PY) benchmarks/esco.py $(ESCO)
 
 bench-rec: $(VENV)/.stamp-run ## tune and compare recommenders, for many hours; REC passes options

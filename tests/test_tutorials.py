@@ -40,13 +40,16 @@ def test_every_tutorial_is_run() -> None:
         "08_clean_a_data_set",
         "09_recommend_without_negatives",
         "10_negatives_from_a_linked_graph",
+        "11_find_skills_in_job_ads",
+        "12_topics_of_any_vocabulary",
     ], "write a test that runs the new tutorial"
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_is_short(path: Path) -> None:
-    # the fourth has a table of settings, the eighth makes its own data, the ninth writes the method down
+    # the fourth has a table of settings, the eighth and the eleventh make their own data, the ninth writes it all down
     long = {"04_link_prediction": 180, "08_clean_a_data_set": 220, "09_recommend_without_negatives": 190}
+    long["11_find_skills_in_job_ads"] = 160
     limit = long.get(path.stem, 130)
     assert len(path.read_text(encoding="utf-8").splitlines()) < limit
 
@@ -206,3 +209,32 @@ def test_negatives_from_a_linked_graph(tmp_path: Path, monkeypatch: pytest.Monke
     ratios = {name: float(row[-1]) for name, row in rows.items()}
     assert ratios["uniform"] == 1
     assert ratios["graph"] > ratios["graph .3, uniform .7"] > 1
+
+
+@pytest.mark.slow
+def test_find_skills_in_job_ads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "11_find_skills_in_job_ads")
+    monkeypatch.setenv("KGNEG_HOME", str(tmp_path / "home"))
+    for name in ("KGNEG_ESCO", "KGNEG_GOLD"):
+        monkeypatch.delenv(name, raising=False)
+    data, number, figures, answers, written = run_tutorial(path, tmp_path).split("\n\n")
+    assert (data, number) == ("24 skills, of which 24 are described", "48 texts to learn from")
+    rows = {line[:10].strip(): float(line[10:].split()[0]) for line in figures.splitlines()[1:]}
+    assert 0.5 < rows["as it is"] < rows["tuned"]
+    found = {line[:16].strip(): line[22:46].strip() for line in answers.splitlines()}
+    assert found["bake bread"] == "named: make loaves" and found["plan shifts"] == "meant"
+    assert written.strip() == "written: mistakes.html" and (tmp_path / "mistakes.html").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_topics_of_any_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "12_topics_of_any_vocabulary")
+    monkeypatch.setenv("KGNEG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KGNEG_SKOS", raising=False)
+    read, table, drawn = run_tutorial(path, tmp_path).split("\n\n")
+    assert "Regen and its siblings: Nebel Hagel Schnee" in read
+    assert read.endswith("['storm', 'rain', 'fog']\n['Nebel', 'Tauwetter']")
+    rows = {line[:22].strip(): float(line[22:].split()[0]) for line in table.splitlines()[1:]}
+    assert list(rows) == ["cosine of labels", *(f"classifiers, {one}" for one in ("random", "siblings", "both"))]
+    assert min(value for name, value in rows.items() if name != "cosine of labels") > rows["cosine of labels"]
+    assert drawn.startswith("wrong answers for rain:") and drawn.endswith("True\n")
