@@ -152,12 +152,12 @@ def bars_hidden() -> Iterator[None]:
     from transformers.utils import logging as noise
 
     shown = noise.is_progress_bar_enabled()
-    noise.disable_progress_bar()
+    noise.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            noise.enable_progress_bar()
+            noise.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def token_counts(model: Any, texts: Sequence[str]) -> torch.Tensor:

@@ -42,7 +42,7 @@ class Examples:
         return len(self.queries)
 
     def __repr__(self) -> str:
-        number = len(self.concepts.unique())
+        number = len(torch.unique(self.concepts))
         return f"Examples(texts={len(self.texts)}, pairs={len(self)}, concepts={number}, left_out={self.left_out})"
 
     @classmethod
@@ -75,7 +75,7 @@ class Examples:
         :returns: the examples
         """
         rows, concepts = matcher.find_all(texts)
-        nothing = len(texts) - len(rows.unique())
+        nothing = len(texts) - len(torch.unique(rows))
         pairs = zip(rows.tolist(), concepts.tolist(), strict=True)
         return cls.of(((texts[row], concept) for row, concept in pairs), {"nothing mentioned": nothing})
 
@@ -101,7 +101,7 @@ class Examples:
         :returns: the examples
         """
         pairs = zip(gold.queries.tolist(), gold.concepts.tolist(), strict=True)
-        nothing = len(gold.texts) - len(gold.queries.unique())
+        nothing = len(gold.texts) - len(torch.unique(gold.queries))
         left_out = {"without a concept": nothing, "unknown label": sum(gold.unknown.values())}
         return cls.of(((gold.texts[row], concept) for row, concept in pairs), left_out)
 

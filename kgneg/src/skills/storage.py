@@ -105,8 +105,8 @@ def load_ranker(folder: str | Path, *, progress: bool = True) -> StoredRanker:
     tensors, _ = read_tensors(folder / _TENSORS)
     places = tensors.pop("places", None)
     taxonomy = None if places is None else Taxonomy.load(folder / _TAXONOMY)
-    texts = (content[one] for one in ("names", "labels", "alternatives", "descriptions"))
-    concepts = ConceptSet(*texts, taxonomy, places)
+    texts = {one: content[one] for one in ("names", "labels", "alternatives", "descriptions")}
+    concepts = ConceptSet(**texts, taxonomy=taxonomy, places=places)
     where = folder / _ENCODER
     encoder = SentenceEncoder(str(where)) if content["encoder"] == _ENCODER else resolve_encoder(content["encoder"])
     matcher = concepts.matcher() if content["matches"] else None

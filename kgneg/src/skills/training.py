@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kgneg.core.cache import content_key
 from kgneg.core.encode import SentenceEncoder, bars_hidden, encode_texts, resolve_encoder
 from kgneg.core.errors import InvalidInputError
@@ -145,7 +147,7 @@ def train_ranker(
         "examples": {
             "texts": len(examples.texts),
             "pairs": len(examples),
-            "concepts": len(examples.concepts.unique()),
+            "concepts": len(torch.unique(examples.concepts)),
             "left out": examples.left_out,
         },
         "report": report,

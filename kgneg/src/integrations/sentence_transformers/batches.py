@@ -45,9 +45,9 @@ class LengthBatches:
                 generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
                 order = torch.randperm(len(size), generator=generator)
                 batches: list[list[int]] = []
-                for stretch in order.split(_POOL * self.batch_size):
+                for stretch in torch.split(order, _POOL * self.batch_size):
                     ranked = stretch[size[stretch].argsort(stable=True)]
-                    batches += [one.tolist() for one in ranked.split(self.batch_size)]
+                    batches += [one.tolist() for one in torch.split(ranked, self.batch_size)]
                 if self.drop_last:
                     batches = [one for one in batches if len(one) == self.batch_size]
                 for number in torch.randperm(len(batches), generator=generator).tolist():

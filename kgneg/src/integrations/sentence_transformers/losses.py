@@ -147,7 +147,7 @@ class SampledEntitiesLoss(EntityLoss):
         query, entity = labels.unbind(-1)
         generator = torch.Generator(labels.device).manual_seed(mix_seeds(self.seed, _DRAWS, self.step))
         drawn = self.corruptor(pair_triples(query, entity), self.n, generator).entity.long()
-        used, place = torch.cat([entity[:, None], drawn], dim=1).unique(return_inverse=True)
+        used, place = torch.unique(torch.cat([entity[:, None], drawn], dim=1), return_inverse=True)
         anchors = self.encode(next(iter(features)))
         cosine = anchors @ self._of(used).T / self.temperature
         if self.in_batch:

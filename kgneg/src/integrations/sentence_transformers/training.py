@@ -169,7 +169,7 @@ def _libraries() -> _Libraries:
     except ImportError as error:
         raise MissingExtraError("datasets and accelerate are needed: pip install 'kgneg[train]'") from error
 
-    class Trainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    class Trainer(SentenceTransformerTrainer):
         """The trainer without what it writes on the screen and into model cards."""
 
         def __init__(self, **options: Any) -> None:
@@ -179,7 +179,7 @@ def _libraries() -> _Libraries:
         def add_model_card_callback(self, *_: Any, **__: Any) -> None:
             pass
 
-    class Watcher(TrainerCallback):  # type: ignore[misc]
+    class Watcher(TrainerCallback):
         """Tells the loss which step it is, and looks at what comes out."""
 
         def __init__(self, loss: EntityLoss, every: int | None, on_every: Callable[[int], Any] | None) -> None:
@@ -200,7 +200,8 @@ def _libraries() -> _Libraries:
 def _last_state(folder: Path) -> str | None:
     from transformers.trainer_utils import get_last_checkpoint
 
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    found: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call]
+    return found
 
 
 @contextmanager
@@ -242,7 +243,7 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging as noise
 
     before = noise.get_verbosity()
-    noise.set_verbosity_error()
+    noise.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         with bars_hidden():
             yield
