@@ -110,14 +110,14 @@ def rates_of(bench: Bench) -> dict[str, float]:
     rates = {}
     for name, row in {**ROWS, **CLASSIFIERS}.items():
         counts = row.recipe.get("strategies")
-        if counts is None or row.like is not None:
+        if counts is None:
             continue
         for one in counts:
             if one not in of_strategy:
                 pools = bench.skills.neighbours(one, encoder="minilm")
                 of_strategy[one] = co_gold(pools, len(bench.skills), golds, near)
         rates[name] = sum(count * of_strategy[one] for one, count in counts.items()) / sum(counts.values())
-    return rates | {name: rates[row.like] for name, row in ROWS.items() if row.like in rates and "refresh" not in name}
+    return {name: rate for name, rate in rates.items() if "refresh" not in name}  # whose lists are those of training
 
 
 def train(bench: Bench, names: list[str], seeds: int) -> None:

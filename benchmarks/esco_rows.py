@@ -46,6 +46,13 @@ ROWS: dict[str, Row] = {
     },
     "mixture": Row({"strategies": MIXTURE}),
     "embedding, refreshed": Row({"strategies": {"embedding": 4}, "refresh": 50}, like="embedding"),
+    "random, 64 negatives": Row({"strategies": {"random": 64}}, like="random"),
+    "mixture, 64 negatives": Row({"strategies": dict.fromkeys(MIXTURE, 16)}, like="mixture"),
+    "mixture, 64, mostly random": Row(
+        {"strategies": {"sibling": 2, "edit": 2, "embedding": 2, "random": 58}}, like="random"
+    ),
+    "random, 64, corrected": Row({"strategies": {"random": 64}, "corrected": True}, like="random"),
+    "mixture, 64, corrected": Row({"strategies": dict.fromkeys(MIXTURE, 16), "corrected": True}, like="random"),
     "softmax": Row({"method": "softmax"}),
     "random, trained labels": Row({"strategies": {"random": 4}, "labels": "trained"}, like="random"),
     "mixture, trained labels": Row({"strategies": MIXTURE, "labels": "trained"}, like="mixture"),

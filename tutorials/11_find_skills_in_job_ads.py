@@ -15,16 +15,12 @@ import csv
 import os
 from pathlib import Path
 
-import torch
-
 from kgneg.datasets import Taxonomy
 from kgneg.report import render_html
 from kgneg.skills import ConceptRanker, ConceptSet, Examples, Recipe, judge_ranking, train_ranker
 from kgneg.skills.mistakes import find_mistakes
 from kgneg.skills.page import build_report
 from kgneg.skills.sources import read_gold, split_sentences
-
-torch.set_num_threads(1)
 
 # %% [markdown]
 # Download the dump (CSV, your language) from the site of ESCO and name its folder in ``KGNEG_ESCO``. Without it, here

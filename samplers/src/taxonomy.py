@@ -13,7 +13,7 @@ from kgneg.core.draws import draw_below
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.masks import flat_nonzero
 from kgneg.core.modules import BufferModule
-from kgneg.core.typing import BoolTensor, IntTensor, LongTensor
+from kgneg.core.typing import BoolTensor, FloatTensor, IntTensor, LongTensor
 from kgneg.samplers.mixture import MixtureCorruptor
 from kgneg.samplers.neighbourhood import NeighbourhoodCorruptor
 from kgneg.samplers.uniform import UniformCorruptor
@@ -178,6 +178,34 @@ class TaxonomyCorruptor(MixtureCorruptor):
                 side = queries.side.clone()
                 side[left] = turned
         return drawn, side
+
+    def probability(self, entities: LongTensor, ids: LongTensor) -> FloatTensor:
+        """Return how likely a slot is to hold an entity, if known triples, which are never drawn, are not looked at.
+
+        :param entities: shape: ``(q,)``, what is replaced
+        :param ids: shape: ``(q, m)``, by what
+        :returns: shape: ``(q, m)``, float64; the mean over the strategies, in their shares
+        """
+        anyone = self._others_probability(entities, ids)
+        total = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
+        for number, (name, share) in enumerate(zip(self.names, self.shares, strict=True)):
+            if name == RANDOM:
+                total += share * anyone
+                continue
+            component = self._component(number)
+            assert isinstance(component, NeighbourhoodCorruptor)  # noqa: S101
+            empty = component.pools.size(entities)[:, None] == 0  # then any other is drawn
+            total += share * torch.where(empty, anyone, component.pools.probability(entities, ids))
+        return total
+
+    def _others_probability(self, entities: LongTensor, ids: LongTensor) -> FloatTensor:
+        if self._near is None or self._others is None:
+            free = torch.full((len(entities), 1), self.num_entities - 1, device=ids.device)
+            out = ids == entities[:, None]
+        else:
+            free = self._others.free[entities][:, None]
+            out = (ids == entities[:, None]) | (self._near.to(ids.device).probability(entities, ids) > 0)
+        return (1.0 / free.double().clamp(min=1)).expand(ids.shape).masked_fill(out, 0.0)
 
     def refresh(self, name: str, pools: CandidateIndex) -> None:
         """Give a strategy other lists, such as the nearest neighbours by what a model has learnt so far.

@@ -434,3 +434,30 @@ def test_ids_out_of_range() -> None:
         CandidateIndex.from_lists([], num_columns=0)
     with pytest.raises(InvalidInputError, match="must be finite and not negative"):
         CandidateIndex.from_scipy(scipy.sparse.csr_array(np.array([[1.0, -2.0]])), weighted=True)
+
+
+def test_probability() -> None:
+    pools = CandidateIndex.from_pairs(
+        torch.tensor([0, 0, 2]),
+        torch.tensor([1, 3, 0]),
+        num_rows=3,
+        num_columns=4,
+        weights=torch.tensor([1.0, 3.0, 2.0]),
+    )
+    asked = torch.arange(4).expand(3, 4)
+    expected = torch.tensor([[0, 0.25, 0, 0.75], [0, 0, 0, 0], [1, 0, 0, 0]], dtype=torch.float64)
+    assert torch.equal(pools.probability(torch.arange(3), asked), expected)
+    none = CandidateIndex.from_lists([[], []], num_columns=4)
+    assert not none.probability(torch.tensor([1, 0]), asked[:2]).any()
+
+
+def test_renumber() -> None:
+    pools = CandidateIndex.from_pairs(
+        torch.tensor([0, 0, 1, 3]), torch.tensor([1, 3, 0, 2]), num_rows=4, num_columns=4,
+        weights=torch.tensor([1.0, 2.0, 0.5, 1.0]),
+    )  # fmt: skip
+    found = pools.renumber(torch.tensor([2, -1, 0, 1]), 3)
+    assert found.members(2).tolist() == [1] and found.members(1).tolist() == [0] and not len(found.members(0))
+    assert found.weights is not None and found.weights.tolist() == [1.0, 2.0]
+    with pytest.raises(InvalidInputError, match="3 ids do not fit pools of 4 x 4"):
+        pools.renumber(torch.tensor([0, 1, 2]), 3)

@@ -170,3 +170,26 @@ def test_refresh_follows_a_model() -> None:
 def test_refusals(make: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("near", [False, True])
+def test_probabilities_are_the_frequencies(near: bool) -> None:
+    """With a weighted list, an entity without a list, and any other entity."""
+    weighted = CandidateIndex.from_pairs(
+        torch.tensor([0, 0, 1]), torch.tensor([1, 2, 5]), num_rows=6, num_columns=6,
+        weights=torch.tensor([3.0, 1.0, 1.0]),
+    )  # fmt: skip
+    strategies = {"sibling": SIBLINGS, "weighted": weighted, "random": None}
+    forbidden = CandidateIndex.from_lists([[4], [], [], [2], [], []], num_columns=6) if near else None
+    corruptor = TaxonomyCorruptor(
+        strategies, {"sibling": 2, "weighted": 1, "random": 1}, near=forbidden, seed=0, **SIZES
+    )
+    corruptor.sides = SidePolicy("tail")
+    entities, everyone = torch.arange(6), torch.arange(6).expand(6, 6)
+    found = corruptor.probability(entities, everyone)
+    torch.testing.assert_close(found.sum(-1), torch.ones(6, dtype=torch.float64))
+    triples = torch.stack([torch.full((6,), 5), torch.zeros(6, dtype=torch.long), entities], dim=-1)
+    drawn = corruptor(triples, 40_000).entity.long()
+    counts = torch.stack([torch.bincount(row, minlength=6) for row in drawn]) / 40_000
+    assert (counts[found == 0] == 0).all()
+    torch.testing.assert_close(counts.double(), found, atol=0.012, rtol=0)

@@ -321,6 +321,27 @@ class CandidateIndex(BufferModule):
     def _real(ids: IntTensor, hit: BoolTensor | None) -> tuple[IntTensor, BoolTensor]:
         return ids, ids.new_ones(1, dtype=torch.bool).expand(ids.shape) if hit is None else hit
 
+    def probability(self, rows: LongTensor, ids: LongTensor) -> FloatTensor:
+        """Return how likely a draw from a row is to give an id.
+
+        :param rows: shape: ``(q,)``
+        :param ids: shape: ``(q, m)``
+        :returns: shape: ``(q, m)``, float64; 0 for what is no member
+
+        >>> pools = CandidateIndex.from_lists([[0, 2]], num_columns=3)
+        >>> pools.probability(torch.tensor([0]), torch.tensor([[0, 1, 2]])).tolist()
+        [[0.5, 0.0, 0.5]]
+        """
+        if not len(self.indices):
+            return torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
+        owners, members = self.pairs()
+        keys, asked = owners * self.num_columns + members, (rows * self.num_columns)[:, None] + ids
+        place = torch.searchsorted(keys, asked).clamp_(max=len(keys) - 1)
+        weights = torch.ones(len(keys), device=keys.device) if self.weights is None else self.weights
+        sums = torch.zeros(self.num_rows, dtype=torch.float64, device=keys.device)
+        sums.index_add_(0, owners, weights.double())
+        return (weights[place] / sums[rows][:, None]).masked_fill_(keys[place] != asked, 0.0)
+
     def sample_union(
         self, rows: LongTensor, n: int, generator: torch.Generator | None = None
     ) -> tuple[IntTensor, BoolTensor]:

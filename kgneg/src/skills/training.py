@@ -46,6 +46,8 @@ class Recipe:
     :param trainable_layers: how many of the last layers of the encoder are trained; ``None`` trains all
     :param max_length: how many word pieces of a text are read in training; ``None`` takes what the encoder reads
     :param in_batch: whether the concepts of other rows are negatives, too
+    :param corrected: whether scores of negatives are corrected by how likely they were to be drawn, so that the loss
+        stands for that over all concepts; concepts of other rows do not count then
     :param refresh: for the strategy ``embedding``: after so many steps take the neighbours by what the encoder has
         learnt; ``None`` keeps those of the beginning
     :param epochs: passes over the pairs, for classifiers
@@ -66,6 +68,7 @@ class Recipe:
     trainable_layers: int | None = 2
     max_length: int | None = 64
     in_batch: bool = True
+    corrected: bool = False
     refresh: int | None = None
     epochs: int = 20
     bonus: float = 0.2
@@ -232,6 +235,7 @@ def _encoder(
             vectors=vectors,
             temperature=recipe.temperature,
             in_batch=recipe.in_batch,
+            corrected=recipe.corrected,
             seed=recipe.seed,
         )
         name = recipe._embedding

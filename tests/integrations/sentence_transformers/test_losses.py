@@ -123,3 +123,20 @@ def test_right_pairs(model: SentenceTransformer) -> None:
     expected[QUERIES, ENTITIES] = True
     assert torch.equal(loss.right(torch.arange(3), torch.arange(6)), expected)
     assert pair_triples(QUERIES, ENTITIES).shape == (4, 3)
+
+
+def test_corrected(model: SentenceTransformer) -> None:
+    """The sum over corrected negatives has the sum over all entities that are none of the text as its mean."""
+    lists = CandidateIndex.from_lists([[1, 2], [0, 2], [0, 1], [4], [3, 5], []], num_columns=6)
+    table = torch.randn(6, 32, generator=torch.Generator().manual_seed(1))
+    queries, entities = torch.tensor([0]), torch.tensor([3])
+    pairs = pair_options(queries, entities, num_queries=1, num_entities=6)
+    corruptor = TaxonomyCorruptor({"sibling": lists, "random": None}, seed=0, **pairs)
+    loss = SampledEntitiesLoss(
+        model, SKILLS, corruptor, queries, entities, n=4000, vectors=table, corrected=True, temperature=0.5
+    )
+    whole = AllEntitiesLoss(model, table, queries, entities, temperature=0.5)
+    features, labels = [model.preprocess(["we cook"])], torch.tensor([[0, 3]])
+    assert float(loss(features, labels).detach()) == pytest.approx(float(whole(features, labels).detach()), abs=0.03)
+    with pytest.raises(InvalidInputError, match="needs a TaxonomyCorruptor"):
+        SampledEntitiesLoss(model, SKILLS, UniformCorruptor(seed=0, **pairs), queries, entities, corrected=True)

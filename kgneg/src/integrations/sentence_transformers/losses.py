@@ -18,6 +18,7 @@ from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import BoolTensor, FloatTensor, LongTensor
 from kgneg.core.validation import validate_count, validate_number
 from kgneg.samplers.pairs import pair_triples
+from kgneg.samplers.taxonomy import TaxonomyCorruptor
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -85,6 +86,11 @@ class SampledEntitiesLoss(EntityLoss):
     With ``in_batch`` the entities of the other rows, right and wrong, are negatives as well, at no further cost: an
     entity is encoded once per batch. What is right for the text, or near the entity, never is.
 
+    Softmax over few negatives pushes away what is drawn often, siblings for example, more than what is drawn seldom.
+    With ``corrected`` the cosine of a negative is lessened by the logarithm of how often it was to be expected, so that
+    the loss stands for the softmax over all entities, whatever is drawn (Bengio & Senécal, AISTATS 2003); then entities
+    of other rows do not count.
+
     Draws depend on the seed and the step alone, so that a training that was interrupted goes on as if it had not been.
 
     :param model: the encoder
@@ -97,6 +103,7 @@ class SampledEntitiesLoss(EntityLoss):
     :param vectors: shape: ``(number of entities, d)``, of entities that stay as they are; ``None`` encodes their texts
     :param temperature: what cosines are divided by
     :param in_batch: whether entities of other rows count
+    :param corrected: whether to correct for how likely each negative was; needs a ``TaxonomyCorruptor``
     :param seed: the seed of the draws
     :raises InvalidInputError: if numbers do not fit, or a text is blank
     """
@@ -117,6 +124,7 @@ class SampledEntitiesLoss(EntityLoss):
         vectors: FloatTensor | None = None,
         temperature: float = 0.05,
         in_batch: bool = True,
+        corrected: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(model, queries, entities, len(texts), temperature)
@@ -128,7 +136,12 @@ class SampledEntitiesLoss(EntityLoss):
         blank = next((number for number, one in enumerate(texts) if not one.strip()), None)
         if blank is not None:
             raise InvalidInputError(f"text {blank} is blank: a model can do nothing with it")
-        self.texts, self.corruptor = list(texts), corruptor
+        if corrected and not isinstance(corruptor, TaxonomyCorruptor):
+            raise InvalidInputError(
+                f"corrected=True needs a TaxonomyCorruptor, which says how likely a draw is, got "
+                f"{type(corruptor).__name__}"
+            )
+        self.texts, self.corruptor, self.corrected = list(texts), corruptor, corrected
         self.n, self.in_batch, self.seed = validate_count("n", n), in_batch, seed
         keys = torch.empty(0, dtype=torch.long)
         if near is not None:
@@ -150,6 +163,11 @@ class SampledEntitiesLoss(EntityLoss):
         used, place = torch.unique(torch.cat([entity[:, None], drawn], dim=1), return_inverse=True)
         anchors = self.encode(next(iter(features)))
         cosine = anchors @ self._of(used).T / self.temperature
+        if self.corrected:
+            expected = self.n * self.corruptor.probability(entity, drawn)  # type: ignore[operator]
+            cosine = cosine.gather(1, place)
+            cosine[:, 1:] -= expected.clamp(min=torch.finfo(cosine.dtype).tiny).log().to(cosine.dtype)
+            return functional.cross_entropy(cosine, torch.zeros_like(entity))
         if self.in_batch:
             wrong = self.right(query, used) | torch.isin(entity[:, None] * self.number + used, self.near_keys)
             wrong = wrong.scatter(1, place[:, :1], value=False)
