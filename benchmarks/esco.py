@@ -9,7 +9,8 @@ trials for each row, and whatever is in the benchmark is left out of the trainin
     python benchmarks/esco.py [--data DATA] [--rows floors random mixture ...] [--work FOLDER] [--docs docs]
 
 The files are looked for in the folder `esco` of --data (KGNEG_DATA, or ../shared/data). Each trained row and seed is
-kept in a file of --work, so that a run that was interrupted goes on, and two may share the work.
+kept in a file of --work, so that a run that was interrupted goes on; take another folder for other settings. Two runs
+may share a folder if their rows differ.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def main() -> None:
     known = [*ROWS, *CLASSIFIERS]
     parser.add_argument("--rows", nargs="*", default=[], help=f"rows to train: all, or some of {', '.join(known)}")
     parser.add_argument("--work", type=Path, default=Path("build/esco"), help="where results of trained rows are kept")
-    parser.add_argument("--steps", type=int, default=100, help="batches of 32 of each training")
+    parser.add_argument("--steps", type=int, default=120, help="batches of 32 of each training")
     parser.add_argument("--trials", type=int, default=4, help="trials of each row")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--docs", type=Path, help="folder with benchmarks.md, which is brought up to date")

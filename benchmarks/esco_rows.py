@@ -148,6 +148,8 @@ class Bench:
             load_if_exists=True,
             sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=3),
         )
+        # taken up again, it goes on with other random numbers
+        study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), n_startup_trials=3)
         slow = row.recipe.get("method") != "classifiers"
         if not study.trials:
             study.enqueue_trial({"lr": 1e-4, "temperature": 0.05} if slow else {"lr": 1e-2, "epochs": 20, "n": 8})

@@ -57,13 +57,13 @@ class MixtureCorruptor(Corruptor):
         self.hits_are_certain = all(
             corruptor.hits_are_certain and not isinstance(corruptor, MixtureCorruptor) for corruptor, _ in components
         )
-        self._look()
         if any(corruptor.retreat is not None for corruptor, _ in components):
             self.retreat = self.propose  # says that there is one; whose it is, _propose_again knows
 
-    def _look(self) -> None:
-        """Take over what holds for all components."""
-        self.hits_are_others = all(corruptor.hits_are_others for corruptor in self.components)
+    @property
+    def hits_are_others(self) -> bool:  # type: ignore[override]
+        """Whether that holds for all components."""
+        return all(self._component(number).hits_are_others for number in range(len(self.components)))
 
     def _advance(self, slots: float) -> None:
         super()._advance(slots)

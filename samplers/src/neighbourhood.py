@@ -51,9 +51,12 @@ class NeighbourhoodCorruptor(Corruptor):
             raise InvalidInputError(
                 f"none of the {self.num_entities} entities has a neighbour: there is nothing to draw"
             )
-        rows, members = pools.pairs()
-        self.hits_are_others = not bool((rows == members).any())
         self.pools = pools
+
+    @property
+    def hits_are_others(self) -> bool:  # type: ignore[override]
+        """Whether no list holds the entity itself."""
+        return self.pools.never_own
 
     def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
         """Propose neighbours of the replaced entities.

@@ -221,4 +221,3 @@ class TaxonomyCorruptor(MixtureCorruptor):
         device = component.pools.indptr.device
         pools = pools.to(device)
         component.refresh(pools if self._near is None else pools.without(self._near.to(device)))
-        self._look()

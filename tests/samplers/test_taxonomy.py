@@ -193,3 +193,24 @@ def test_probabilities_are_the_frequencies(near: bool) -> None:
     counts = torch.stack([torch.bincount(row, minlength=6) for row in drawn]) / 40_000
     assert (counts[found == 0] == 0).all()
     torch.testing.assert_close(counts.double(), found, atol=0.012, rtol=0)
+
+
+def test_lists_that_are_loaded_or_changed_below_a_mixture_are_looked_at_again() -> None:
+    own = CandidateIndex.from_lists([[0, 1], [0], [2], [4], [3], []], num_columns=6)
+    loaded = NeighbourhoodCorruptor(SIBLINGS, seed=0, **SIZES)
+    assert loaded.hits_are_others
+    loaded.load_state_dict(NeighbourhoodCorruptor(own, seed=0, **SIZES).state_dict())
+    assert 0 not in tails(loaded, 0, 200) and 2 not in tails(loaded, 2, 200)
+    mixture = TaxonomyCorruptor({"sibling": SIBLINGS}, seed=0, **SIZES)
+    mixture.components[0].refresh(own)
+    assert 0 not in tails(mixture, 0, 200)
+
+
+@pytest.mark.parametrize("kind", [torch.half, torch.bfloat16])
+def test_a_cast_changes_no_draw(kind: torch.dtype) -> None:
+    lists = CandidateIndex.from_lists([list(range(1, 600)), [0]] + [[]] * 598, num_columns=600)
+    plain, cast = (
+        NeighbourhoodCorruptor(lists, num_entities=600, num_relations=1, sides=SidePolicy("tail"), seed=0) for _ in "ab"
+    )
+    triples = torch.tensor([[2, 0, 0], [2, 0, 1]])
+    assert torch.equal(plain(triples, 500).entity, cast.to(kind)(triples, 500).entity)

@@ -45,6 +45,8 @@ def test_annotated() -> None:
 def test_what_is_held_out() -> None:
     found = Examples.of([("We weld -- metal!", 0), ("we bake", 1)]).without(["we WELD metal", "..."])
     assert found.texts == ["we bake"] and found.left_out == {"held out": 1}
+    marks = Examples.of([("caf\u00e9", 0), ("C++", 1), ("C#", 2)]).without(["cafe\u0301", "C"])
+    assert marks.texts == ["C++", "C#"]
 
 
 def test_joined() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from kgneg.core.candidates import CandidateIndex
+from kgneg.core.encode import LexicalEncoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.datasets import Taxonomy
 from kgneg.skills import ConceptRanker, ConceptSet, Examples, Recipe, load_ranker, save_ranker, train_ranker
@@ -46,7 +49,7 @@ def test_it_learns_and_is_kept(
         concepts, examples, tmp_path / "r", Recipe(**QUICK | recipe), encoder=tiny_encoder, progress=False
     )
     assert best(ranker, examples) > max(best(untrained, examples), 0.8)
-    assert not (tmp_path / "r" / "training").exists()
+    assert not (tmp_path / "r" / ".training").exists()
     stored = load_ranker(tmp_path / "r", progress=False)
     torch.testing.assert_close(stored.ranker.scores(["join steel"]), ranker.scores(["join steel"]))
     assert list(stored.concepts.names) == list(concepts.names) and stored.concepts.neighbours("sibling") is not None
@@ -76,7 +79,7 @@ def test_other_arguments_need_another_folder(
             concepts, examples, tmp_path / "r", Recipe(**QUICK | {"method": "softmax", "steps": 3}),
             encoder=tiny_encoder, progress=False,
         )  # fmt: skip
-    unfinished = tmp_path / "u" / "training"
+    unfinished = tmp_path / "u" / ".training"
     unfinished.mkdir(parents=True)
     (unfinished / "key.json").write_text('"other"', encoding="utf-8")
     (unfinished / "checkpoint-2").mkdir()
@@ -103,7 +106,7 @@ def test_a_killed_training_goes_on(tiny_encoder: str, tmp_path: Path) -> None:
     )
     process.start()
     deadline = time.monotonic() + 100
-    while not list((tmp_path / "killed").glob("training/checkpoint-*/trainer_state.json")):
+    while not list((tmp_path / "killed").glob(".training/checkpoint-*/trainer_state.json")):
         assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.01)
     assert process.pid is not None
@@ -121,6 +124,10 @@ def test_a_killed_training_goes_on(tiny_encoder: str, tmp_path: Path) -> None:
         ({"method": "svm"}, "bi-encoder"),
         ({"strategies": {"siblings": 1}}, "sibling"),
         ({"steps": 0}, "steps must be at least 1"),
+        ({"trainable_layers": 0}, "trainable_layers must be at least 1"),
+        ({"max_length": 2}, "max_length must be at least 3"),
+        ({"strategies": {"random:many": 1}}, "random has no options"),
+        ({"method": "softmax", "strategies": {"random": 1}}, "leave the strategies out"),
         ({"lr": 0.0}, "lr must"),
         ({"strategies": {}}, "at least one strategy"),
         ({"strategies": {"sibling": 0}}, "at least 1, got 0"),
@@ -134,13 +141,75 @@ def test_recipes_that_cannot_be(options: dict[str, Any], message: str) -> None:
 
 
 def test_encoders_that_cannot_be_trained(concepts: ConceptSet, examples: Examples, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="method='classifiers' takes any encoder"):
+    with pytest.raises(InvalidInputError, match="method='classifiers' takes others, too"):
         train_ranker(concepts, examples, tmp_path / "r", encoder="lexical", progress=False)
     ranker = train_ranker(
         concepts, examples, tmp_path / "c", Recipe(method="classifiers", strategies={"sibling": 2}),
         encoder="lexical", progress=False,
     )  # fmt: skip
     assert best(ranker, examples) > 0.9
+
+
+def test_what_is_in_a_folder_stays(concepts: ConceptSet, examples: Examples, tiny_encoder: str, tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    precious = tmp_path / "training" / "gold.csv"
+    precious.write_text("mine", encoding="utf-8")
+    recipe = Recipe(**QUICK | {"method": "softmax", "steps": 1})
+    with pytest.raises(InvalidInputError, match="holds other things"):
+        train_ranker(concepts, examples, tmp_path, recipe, encoder=tiny_encoder, progress=False)
+    with pytest.raises(InvalidInputError, match="is no folder"):
+        train_ranker(concepts, examples, precious, recipe, encoder=tiny_encoder, progress=False)
+    assert precious.read_text(encoding="utf-8") == "mine"
+
+
+def test_refusals_before_any_work(concepts: ConceptSet, examples: Examples, tiny_encoder: str, tmp_path: Path) -> None:
+    class Own:
+        def encode(self, texts: list[str]) -> Any:
+            pytest.fail("work was done")
+
+    with pytest.raises(InvalidInputError, match="type Own cannot be kept"):
+        train_ranker(concepts, examples, tmp_path / "r", Recipe(method="classifiers"), encoder=Own(), progress=False)
+    with pytest.raises(InvalidInputError, match=r"trainable_layers must be in \[1, 2\]"):
+        train_ranker(
+            concepts, examples, tmp_path / "r", Recipe(trainable_layers=5), encoder=tiny_encoder, progress=False
+        )
+    letters = ConceptSet(["a", "b"], ["x", "y"], [(), ()])
+    with pytest.raises(InvalidInputError, match="nothing to look for"):
+        train_ranker(letters, Examples.of([("steel", 0)]), tmp_path / "r", encoder=tiny_encoder, progress=False)
+    everything = Examples.of([("steel", number) for number in range(7)])
+    with pytest.raises(InvalidInputError, match="has all 7 concepts"):
+        train_ranker(concepts, everything, tmp_path / "r", encoder=tiny_encoder, progress=False)
+    assert not (tmp_path / "r").exists()
+
+
+def test_one_pair(concepts: ConceptSet, tmp_path: Path) -> None:
+    recipe = Recipe(method="classifiers", strategies={"random": 1}, epochs=1)
+    train_ranker(concepts, Examples.of([("steel", 0)]), tmp_path / "r", recipe, encoder="lexical", progress=False)
+
+
+def test_other_relations_are_another_training(
+    taxonomy: Taxonomy, concepts: ConceptSet, examples: Examples, tmp_path: Path
+) -> None:
+    recipe = Recipe(method="classifiers", strategies={"relation": 2})
+    train_ranker(concepts, examples, tmp_path / "r", recipe, encoder="lexical", progress=False)
+    index = taxonomy.relations["occupation"]
+    skill, occupation = index.pairs()
+    other = CandidateIndex.from_pairs(skill, 1 - occupation, num_rows=index.num_rows, num_columns=index.num_columns)
+    turned = dataclasses.replace(taxonomy, relations={"occupation": other})
+    with pytest.raises(InvalidInputError, match="trained otherwise"):
+        train_ranker(
+            ConceptSet.of(turned, "skill"), examples, tmp_path / "r", recipe, encoder="lexical", progress=False
+        )
+
+
+def test_options_of_matcher_and_encoder_are_kept(concepts: ConceptSet, tmp_path: Path) -> None:
+    ranker = ConceptRanker(
+        concepts.labels, LexicalEncoder(64), matcher=concepts.matcher(ambiguous="drop"), bonus=0.5, progress=False
+    )
+    save_ranker(tmp_path, ranker, concepts)
+    again = load_ranker(tmp_path, progress=False).ranker
+    texts = ["make loaves", "bake bread"]
+    torch.testing.assert_close(again.scores(texts), ranker.scores(texts))
 
 
 def test_damaged_folders(concepts: ConceptSet, tmp_path: Path) -> None:
@@ -152,6 +221,9 @@ def test_damaged_folders(concepts: ConceptSet, tmp_path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(content | {"format": "other"}), encoding="utf-8")
     with pytest.raises(InvalidInputError, match="no ranker of this version"):
+        load_ranker(tmp_path)
+    path.write_text(json.dumps({one: content[one] for one in content if one != "labels"}), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="'labels' is missing"):
         load_ranker(tmp_path)
     path.write_text("{", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="is damaged"):

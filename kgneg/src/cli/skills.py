@@ -103,15 +103,15 @@ def predict_command(
         concepts, ranker = _opened(taxonomy, options)
         parts = [one for line in lines for one in split_sentences(line)] if ad else lines
         found = [ranker.rank_together(parts, k)] if ad else ranker.rank(parts, k)
-    _say_truncated(ranker, parts)
     rows = _rows(lines if not ad else ["\n".join(lines)], found, concepts)
     if form == "json":
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
-        return
-    table = csv.DictWriter(sys.stdout, list(_COLUMNS), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    else:
+        table = csv.DictWriter(sys.stdout, list(_COLUMNS), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    _say_truncated(ranker, parts)
 
 
 @skills_command.command("evaluate")
@@ -129,6 +129,7 @@ def evaluate_command(*, taxonomy: str, gold: str, text: str, label: str, report:
     \b
     kgneg skills evaluate esco annotations.csv --kind skill --report mistakes.html
     """  # noqa: D301
+    from kgneg.core.errors import InvalidInputError, KgnegError
     from kgneg.core.storage import atomic_path
     from kgneg.report import render_html, render_text
     from kgneg.skills import judge_ranking
@@ -137,9 +138,12 @@ def evaluate_command(*, taxonomy: str, gold: str, text: str, label: str, report:
     from kgneg.skills.ranker import literal_scores
     from kgneg.skills.sources import read_gold
 
-    with usage_errors():
+    with usage_errors(KgnegError, OSError):
+        if report is not None and Path(report).is_dir():
+            raise InvalidInputError(f"{report} is a folder, --report needs a file")
         concepts, ranker = _opened(taxonomy, options)
-        right = read_gold(gold, {one: number for number, one in enumerate(concepts.labels)}, text=text, label=label)
+        numbers, several = concepts.numbers()
+        right = read_gold(gold, numbers, text=text, label=label)
         scores = ranker.scores(right.texts)
     pairs = right.queries, right.concepts
     matcher = ranker.matcher or concepts.matcher()
@@ -150,13 +154,17 @@ def evaluate_command(*, taxonomy: str, gold: str, text: str, label: str, report:
     click.echo(render_text(figure_rows(rows)))
     click.echo(f"{figures.queries:,} texts, {figures.skipped:,} without a right concept", err=True)
     _say_truncated(ranker, right.texts)
+    if several:
+        click.echo(
+            f"{len(several):,} labels belong to several concepts, and do not count: {several[0]!r}, ...", err=True
+        )
     if right.unknown:
         total, most = sum(right.unknown.values()), max(right.unknown, key=lambda one: right.unknown[one])
         click.echo(f"{total:,} rows have a label of no concept, most often {most!r}", err=True)
     if report is not None:
         found = find_mistakes(scores, *pairs, concepts)
         page = build_report(found, rows, right.texts, concepts, Path(gold).name)
-        with atomic_path(report) as path:
+        with usage_errors(OSError), atomic_path(report) as path:
             path.write_text(render_html(page), encoding="utf-8")
         click.echo(f"the mistakes are in {report}", err=True)
 
@@ -170,21 +178,29 @@ def _concepts(path: str, language: str, kind: str | None) -> ConceptSet:
     from kgneg.skills.storage import is_stored
 
     if is_stored(path):
+        _refuse_own({"kind": kind, "language": None if language == "en" else language}, path)
         return load_ranker(path).concepts
     return ConceptSet.of(load_taxonomy(path, language=language), kind)
 
 
+def _refuse_own(options: dict[str, str | None], path: str) -> None:
+    """Refuse options of a taxonomy for a trained ranker."""
+    from kgneg.core.errors import InvalidInputError
+
+    odd = [f"--{name}" for name, value in options.items() if value is not None]
+    if odd:
+        raise InvalidInputError(f"{path} is a trained ranker, which has its own: leave {' and '.join(odd)} out")
+
+
 def _opened(path: str, options: dict[str, Any]) -> tuple[ConceptSet, TextRanker]:
     """Return the concepts and a ranker: one that was trained, or that of the encoder as it is."""
-    from kgneg.core.errors import InvalidInputError
     from kgneg.core.validation import validate_number
     from kgneg.skills import ConceptRanker, load_ranker
     from kgneg.skills.storage import is_stored
 
     if is_stored(path):
-        odd = [f"--{name}" for name in ("kind", "encoder") if options[name] is not None]
-        if odd:
-            raise InvalidInputError(f"{path} is a trained ranker, which has its own: leave {' and '.join(odd)} out")
+        language = None if options["language"] == "en" else options["language"]
+        _refuse_own({"kind": options["kind"], "encoder": options["encoder"], "language": language}, path)
         stored = load_ranker(path, progress=not options["quiet"])
         if options["bonus"] is not None:
             stored.ranker.bonus = validate_number("bonus", options["bonus"])

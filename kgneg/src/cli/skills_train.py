@@ -34,19 +34,31 @@ __all__ = ["train_command"]
 @click.option(
     "--strategy",
     multiple=True,
-    metavar="NAME=COUNT",
-    help="Negatives of a pair: sibling, cousin, relation, edit, embedding or random, with an option behind a colon.",
+    metavar="NAME[:OPTION]=COUNT",
+    help="Negatives of a pair: sibling, cousin, relation, edit, embedding or random, with an option behind a colon, "
+    "such as sibling:group=2; by default sibling, edit, embedding and random, one each.",
 )
-@click.option("--labels", type=click.Choice(["fixed", "trained"]), default="fixed", show_default=True)
+@click.option(
+    "--labels",
+    type=click.Choice(["fixed", "trained"]),
+    default="fixed",
+    show_default=True,
+    help="Whether vectors of labels stay, or are trained as well (bi-encoder).",
+)
 @click.option("--steps", type=int, default=300, show_default=True, help="Batches, for methods that tune the encoder.")
 @click.option("--epochs", type=int, default=20, show_default=True, help="Passes over the pairs, for classifiers.")
-@click.option("--batch-size", type=int, default=32, show_default=True)
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Pairs per batch.")
 @click.option("--lr", type=float, help="The learning rate; 1e-4 for encoders and 1e-2 for classifiers by default.")
 @click.option("--layers", type=int, default=2, show_default=True, help="Last layers that are trained; 0 trains all.")
 @click.option("--refresh", type=int, metavar="STEPS", help="Take embedding neighbours anew after so many steps.")
 @click.option("--bonus", type=float, default=0.2, show_default=True, help="For concepts whose label is there.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--encoder", default="auto", show_default=True, help="auto, minilm, or a sentence-transformers model.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed of everything.")
+@click.option(
+    "--encoder",
+    default="auto",
+    show_default=True,
+    help="A sentence-transformers model, minilm or auto; lexical, too, for classifiers.",
+)
 @click.option("--language", default="en", show_default=True, help="The language of labels.")
 @click.option("--kind", metavar="KIND", help="Only concepts of this kind, such as skill in ESCO.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -61,10 +73,11 @@ def train_command(*, taxonomy: str, out: str, **options: Any) -> None:
     kgneg skills train esco --kind skill --gold train.csv --strategy sibling=2 --strategy random=2 --out ranker
     kgneg skills predict ranker --text "You weld metal and lead a team"
     """  # noqa: D301
+    from kgneg.core.errors import KgnegError
     from kgneg.skills import ConceptSet, Recipe, train_ranker
     from kgneg.skills.sources import load_taxonomy
 
-    with usage_errors():
+    with usage_errors(KgnegError, OSError):
         concepts = ConceptSet.of(load_taxonomy(taxonomy, language=options["language"]), options["kind"])
         examples = _examples(concepts, options)
         chosen = {name: options[name] for name in _RECIPE}
@@ -91,7 +104,11 @@ def _examples(concepts: Any, options: dict[str, Any]) -> Any:
     from kgneg.skills import Examples
     from kgneg.skills.sources import read_gold, read_sentences
 
-    number = {label: place for place, label in enumerate(concepts.labels)}
+    number, several = concepts.numbers()
+    if several and (options["gold"] or options["hold_out"]):
+        click.echo(
+            f"{len(several):,} labels belong to several concepts, and are left out: {several[0]!r}, ...", err=True
+        )
     columns = {"text": options["text"], "label": options["label"]}
     parts = [] if options["no_names"] else [Examples.named(concepts)]
     parts += [Examples.annotated(read_gold(file, number, **columns)) for file in options["gold"]]

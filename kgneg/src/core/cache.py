@@ -32,7 +32,7 @@ def content_key(*parts: Any) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, torch.Tensor):
-            part = part.detach().cpu().contiguous()
+            part = part.detach().cpu().clone(memory_format=torch.contiguous_format)
             digest.update(f"T{part.dtype}{tuple(part.shape)}".encode())
             digest.update(part.reshape(-1).view(torch.uint8).numpy().tobytes() if part.numel() else b"")
         else:

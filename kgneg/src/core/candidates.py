@@ -53,7 +53,7 @@ class CandidateIndex(BufferModule):
     chance: IntTensor | None
     choice: IntTensor | None
     first: IntTensor
-    scale: FloatTensor
+    length: IntTensor
 
     def __init__(
         self,
@@ -87,10 +87,11 @@ class CandidateIndex(BufferModule):
         sizes = self.indptr.diff()
         self.longest = int(sizes.max()) if len(sizes) else 0
         self.never_empty = bool((sizes > 0).all())
-        # where rows begin (an empty one at any place there is), and their lengths over the number of 31-bit numbers
+        # where rows begin (an empty one at any place there is), and how long they are
         self.register_buffer("first", self.indptr[:-1].clamp(max=max(len(self.indices) - 1, 0)).int(), persistent=False)
-        # rounded down, so that no product reaches the length
-        self.register_buffer("scale", sizes * ((1 - 2**-24) / _CHANCES), persistent=False)
+        self.register_buffer("length", sizes.int(), persistent=False)
+        #: whether no row has the member of its own number
+        self.never_own = not bool((torch.repeat_interleave(sizes) == self.indices).any())
 
     def _validate(self, indptr: LongTensor, indices: LongTensor, weights: FloatTensor | None) -> None:
         if indptr.ndim != 1 or not len(indptr) or int(indptr[0]) != 0 or bool((indptr.diff() < 0).any()):
@@ -305,16 +306,16 @@ class CandidateIndex(BufferModule):
         """
         if not len(self.indices) or self.longest > _SHORT_ROW:
             return self.sample_union(rows[:, None], n, generator)
-        scale = self.scale.index_select(0, rows).unsqueeze(-1)
+        length = self.length.index_select(0, rows).unsqueeze(-1)
         bits = draw_bits((len(rows), n), generator, rows.device)
-        # single precision: a place differs by one at most, where the number of 31 bits lies on the border of two
-        place = bits.float().mul_(scale).int().add_(self.first.index_select(0, rows).unsqueeze(-1)).view(-1)
+        place = bits.double().mul_(length.double().mul_(1 / _CHANCES)).int()
+        place = place.add_(self.first.index_select(0, rows).unsqueeze(-1)).view(-1)
         members = self.indices
         if self.chance is not None and self.choice is not None:
             lower = bits.mul_(_SPREAD).bitwise_and_(_CHANCES - 1).view(-1)  # the upper bits have named the place
             away = self.chance.index_select(0, place).sub_(lower).bitwise_right_shift_(31)  # -1 or 0
             place, members = place.sub_(away, alpha=len(self.indices)), self.choice
-        hit = scale.new_ones(1, dtype=torch.bool) if self.never_empty else scale > 0
+        hit = length.new_ones(1, dtype=torch.bool) if self.never_empty else length > 0
         return members.index_select(0, place).view(bits.shape), hit.expand(bits.shape)
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,7 +131,9 @@ class SentenceEncoder:
         """
         model = self.load()
         limit = model.max_seq_length
-        return 0 if limit is None or not sentences else int((token_counts(model, sentences) > limit).sum())
+        if limit is None or not math.isfinite(limit) or not sentences:
+            return 0
+        return int((token_counts(model, sentences) > limit).sum())
 
     def encode(self, sentences: list[str]) -> np.ndarray:
         """Return mean-pooled, or otherwise pooled as the model says, vectors.
@@ -167,7 +170,10 @@ def token_counts(model: Any, texts: Sequence[str]) -> torch.Tensor:
     :param texts: the texts
     :returns: shape: ``(n,)``, int64
     """
-    made = model.tokenizer(list(texts), truncation=False, padding=False, return_attention_mask=False, verbose=False)
+    tokenizer = model.tokenizer
+    if not callable(tokenizer):  # that of a model of fixed word vectors
+        return torch.tensor([len(one.ids) for one in tokenizer.encode_batch(list(texts))], dtype=torch.long)
+    made = tokenizer(list(texts), truncation=False, padding=False, return_attention_mask=False, verbose=False)
     return torch.tensor([len(one) for one in made["input_ids"]], dtype=torch.long)
 
 

@@ -50,7 +50,8 @@ def global_streams_kept() -> Iterator[None]:
     True
     """
     before = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
         try:
             yield
         finally:

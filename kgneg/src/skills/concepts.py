@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from kgneg.core.cache import content_key
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.encode import encode_texts, resolve_encoder
 from kgneg.core.errors import InvalidInputError
@@ -19,7 +21,7 @@ from kgneg.samplers.pairs import pair_options
 from kgneg.samplers.taxonomy import TaxonomyCorruptor
 from kgneg.skills.matcher import LabelMatcher
 
-__all__ = ["STRATEGIES", "ConceptSet"]
+__all__ = ["STRATEGIES", "ConceptSet", "parse_strategy"]
 
 _NEAREST = 10
 #: strategy -> what may stand behind its colon, and what is taken if nothing does
@@ -101,6 +103,21 @@ class ConceptSet:
             places,
         )
 
+    def numbers(self) -> tuple[dict[str, int], list[str]]:
+        """Return the concept of each label, and labels that several concepts have, which are not in there."""
+        counts = Counter(self.labels)
+        known = {label: place for place, label in enumerate(self.labels) if counts[label] == 1}
+        return known, sorted(label for label, number in counts.items() if number > 1)
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that a training depends on."""
+        lists = []
+        if self.taxonomy is not None:
+            lists = [self.taxonomy.parents.fingerprint(), list(self.taxonomy.kinds), self.places]
+            lists += [[name, index.fingerprint()] for name, index in sorted(self.taxonomy.relations.items())]
+        further = [list(one) for one in self.alternatives]
+        return content_key(list(self.names), list(self.labels), further, list(self.descriptions), *lists)
+
     def matcher(self, **options: Any) -> LabelMatcher:
         """Return what finds the labels in texts.
 
@@ -126,23 +143,23 @@ class ConceptSet:
         return self._made[key]
 
     def _neighbours(self, strategy: str, encoder: Any, progress: bool) -> CandidateIndex | None:
-        name, _, option = strategy.partition(":")
-        option = option or STRATEGIES[choose("strategy", name, tuple(STRATEGIES))][1]
-        if strategy == "embedding":
-            option = str(min(_NEAREST, len(self) - 1))
+        name, option = parse_strategy(strategy)
         if name == "random":
             return None
+        if name in ("edit", "embedding") and len(self) < 2:
+            raise InvalidInputError(f"the strategy {strategy!r} needs at least two concepts, there is {len(self)}")
+        if strategy == "embedding":
+            option = str(min(_NEAREST, len(self) - 1))
         if name == "edit":
-            choose("the option of edit", option, ("normalised", "raw"))
             few = min(_NEAREST, len(self) - 1)
             return edit_distance_pools(self.labels, few, normalised=option == "normalised", progress=progress)
         if name == "embedding":
             vectors = encode_texts(list(self.labels), encoder, progress=progress)
-            return embedding_pools(vectors, _whole(strategy, option))
+            return embedding_pools(vectors, int(option))
         if self.taxonomy is None:
             raise InvalidInputError(f"the strategy {strategy!r} needs a taxonomy, and these concepts have none")
         if name == "cousin":
-            pools = self.taxonomy.cousins(_whole(strategy, option))
+            pools = self.taxonomy.cousins(int(option))
         elif name == "sibling":
             pools = self.taxonomy.siblings(option)
         else:
@@ -190,7 +207,20 @@ class ConceptSet:
         return pools.renumber(self.places, len(self))
 
 
-def _whole(strategy: str, option: str) -> int:
-    if not option.isdecimal() or not int(option):
+def parse_strategy(strategy: str) -> tuple[str, str]:
+    """Return the name of a strategy and its option.
+
+    :param strategy: for example ``"sibling:group"``
+    :returns: for example ``("sibling", "group")``
+    :raises InvalidInputError: if there is no such strategy, or the option cannot be
+    """
+    name, _, given = strategy.partition(":")
+    what, option = STRATEGIES[choose("strategy", name, tuple(STRATEGIES))]
+    if given and not what:
+        raise InvalidInputError(f"got the strategy {strategy!r}, but {name} has no options")
+    option = given or option
+    if name == "edit":
+        choose("the option of edit", option, ("normalised", "raw"))
+    if name in ("cousin", "embedding") and (not option.isdecimal() or not int(option)):
         raise InvalidInputError(f"got the strategy {strategy!r}, expected a positive number behind the colon")
-    return int(option)
+    return name, option

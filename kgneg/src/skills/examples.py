@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -141,16 +142,24 @@ class Examples:
         """Refuse examples that do not fit.
 
         :param number: how many concepts there are
-        :raises InvalidInputError: if there are none, or a concept is out of range
+        :raises InvalidInputError: if there are none, a concept is out of range, or a text has all of them
         """
         if not len(self):
             raise InvalidInputError(
                 "there is no text to learn from: give annotated texts, texts that mention labels, or a taxonomy with "
                 f"descriptions or alternative labels; left out: {self.left_out or 'nothing'}"
             )
-        if int(self.concepts.min()) < 0 or int(self.concepts.max()) >= number:
-            raise InvalidInputError(f"concept {int(self.concepts.max())} is out of range: must be in [0, {number})")
+        low, high = int(self.concepts.min()), int(self.concepts.max())
+        if low < 0 or high >= number:
+            raise InvalidInputError(f"concept {low if low < 0 else high} is out of range: must be in [0, {number})")
+        most, text = torch.bincount(self.queries).max(dim=0)
+        if int(most) >= number:
+            raise InvalidInputError(
+                f"the text {self.texts[int(text)]!r} has all {number} concepts: none is wrong for it, leave it out"
+            )
 
 
 def _bare(text: str) -> str:
-    return "".join(letter for letter in text.casefold() if letter.isalnum())
+    """Return what makes a text this one: letters with their accents, digits, and the marks of names such as C++."""
+    composed = unicodedata.normalize("NFC", text).casefold()
+    return "".join(one for one in composed if one.isalnum() or one in "+#" or unicodedata.category(one) == "Mn")

@@ -63,6 +63,8 @@ class LabelMatcher:
         if len(further) != len(labels):
             raise InvalidInputError(f"there are {len(labels)} labels, but alternatives for {len(further)}")
         owners: dict[str, dict[int, bool]] = defaultdict(dict)
+        #: how ambiguous labels are taken, and how short ones are
+        self.options = {"ambiguous": ambiguous, "least": least}
         #: labels that are too short to be looked for
         self.short: list[str] = []
         for concept, (label, more) in enumerate(zip(labels, further, strict=True)):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kgneg.core.encode import SentenceEncoder, bundled_model, resolve_encoder
+from kgneg.core.encode import Encoder, LexicalEncoder, SentenceEncoder, bundled_model, resolve_encoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path, read_tensors, write_tensors
 from kgneg.datasets import Taxonomy
@@ -16,7 +16,7 @@ from kgneg.skills.classifiers import ConceptClassifiers
 from kgneg.skills.concepts import ConceptSet
 from kgneg.skills.ranker import ClassifierRanker, ConceptRanker, TextRanker
 
-__all__ = ["StoredRanker", "is_stored", "load_ranker", "save_ranker"]
+__all__ = ["StoredRanker", "check_encoder", "is_stored", "load_ranker", "save_ranker"]
 
 _FILE, _TENSORS, _ENCODER, _TAXONOMY = "ranker.json", "ranker.safetensors", "encoder", "taxonomy.safetensors"
 _FORMAT = "kgneg concept ranker 1"
@@ -70,7 +70,7 @@ def save_ranker(
         "kind": type(ranker).__name__,
         "encoder": _named(ranker.encoder, folder),
         "bonus": ranker.bonus,
-        "matches": ranker.matcher is not None,
+        "matcher": None if ranker.matcher is None else ranker.matcher.options,
         "names": list(concepts.names),
         "labels": list(concepts.labels),
         "alternatives": [list(one) for one in concepts.alternatives],
@@ -103,13 +103,25 @@ def load_ranker(folder: str | Path, *, progress: bool = True) -> StoredRanker:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InvalidInputError(f"{folder / _FILE} holds no ranker of this version, expected {_FORMAT!r}")
     tensors, _ = read_tensors(folder / _TENSORS)
+    try:
+        return _restored(folder, content, tensors, progress)
+    except KeyError as error:
+        raise InvalidInputError(f"{folder / _FILE} is damaged: {error} is missing; train again") from error
+
+
+def _restored(folder: Path, content: dict[str, Any], tensors: dict[str, Any], progress: bool) -> StoredRanker:
     places = tensors.pop("places", None)
     taxonomy = None if places is None else Taxonomy.load(folder / _TAXONOMY)
     texts = {one: content[one] for one in ("names", "labels", "alternatives", "descriptions")}
     concepts = ConceptSet(**texts, taxonomy=taxonomy, places=places)
     where = folder / _ENCODER
-    encoder = SentenceEncoder(str(where)) if content["encoder"] == _ENCODER else resolve_encoder(content["encoder"])
-    matcher = concepts.matcher() if content["matches"] else None
+    name = content["encoder"]
+    encoder: Encoder
+    if isinstance(name, int):
+        encoder = LexicalEncoder(name)
+    else:
+        encoder = SentenceEncoder(str(where)) if name == _ENCODER else resolve_encoder(name)
+    matcher = None if content["matcher"] is None else concepts.matcher(**content["matcher"])
     options: dict[str, Any] = {"matcher": matcher, "bonus": content["bonus"], "progress": progress}
     ranker: TextRanker
     if content["kind"] == ClassifierRanker.__name__:
@@ -122,14 +134,25 @@ def load_ranker(folder: str | Path, *, progress: bool = True) -> StoredRanker:
     return StoredRanker(ranker, concepts, content["record"])
 
 
-def _named(encoder: Any, folder: Path) -> str:
-    if not isinstance(encoder, SentenceEncoder):
-        if str(getattr(encoder, "fingerprint", "")).startswith("lexical"):
-            return "lexical"
+def check_encoder(encoder: Any) -> None:
+    """Refuse an encoder that cannot be kept in a folder.
+
+    :param encoder: the encoder
+    :raises InvalidInputError: if it is neither lexical nor a sentence-transformers model with a name or folder
+    """
+    if not isinstance(encoder, SentenceEncoder | LexicalEncoder):
         raise InvalidInputError(
             f"an encoder of the type {type(encoder).__name__} cannot be kept: save it as a sentence-transformers "
             "model, and give its folder"
         )
+
+
+def _named(encoder: Any, folder: Path) -> str | int:
+    """Return what names an encoder; the length of its vectors for a lexical one."""
+    check_encoder(encoder)
+    if isinstance(encoder, LexicalEncoder):
+        return encoder.dim
+    assert isinstance(encoder, SentenceEncoder)  # noqa: S101
     if encoder.name == bundled_model():
         return _BUNDLED
     source, target = Path(encoder.name), folder / _ENCODER

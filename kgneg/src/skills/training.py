@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ from kgneg.core.validation import choose, validate_count, validate_number
 from kgneg.samplers.neighbourhoods import embedding_pools
 from kgneg.samplers.taxonomy import TaxonomyCorruptor
 from kgneg.skills.classifiers import ConceptClassifiers
-from kgneg.skills.concepts import STRATEGIES, ConceptSet
+from kgneg.skills.concepts import ConceptSet, parse_strategy
 from kgneg.skills.examples import Examples
 from kgneg.skills.ranker import ClassifierRanker, ConceptRanker, TextRanker
-from kgneg.skills.storage import is_stored, load_ranker, save_ranker
+from kgneg.skills.storage import check_encoder, is_stored, load_ranker, save_ranker
 
 __all__ = ["METHODS", "Recipe", "train_ranker"]
 
 METHODS = ("bi-encoder", "softmax", "classifiers")
-_STATE, _KEY = "training", "key.json"
+_STRATEGIES = {"sibling": 1, "edit": 1, "embedding": 1, "random": 1}
+_COUNTS = {"steps": 1, "batch_size": 1, "epochs": 1, "trainable_layers": 1, "max_length": 3, "refresh": 1}
+_STATE, _KEY = ".training", "key.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class Recipe:
 
     :param method: ``"bi-encoder"`` fine-tunes the encoder against sampled negatives; ``"softmax"`` fine-tunes it
         against all concepts; ``"classifiers"`` keeps the encoder and trains a logistic classifier for each concept
-    :param strategies: strategy -> negatives of a pair, see :meth:`ConceptSet.neighbours`; not for ``softmax``
+    :param strategies: strategy -> negatives of a pair, see :meth:`ConceptSet.neighbours`; not for ``softmax``. ``None``
+        takes a sibling, a neighbour by edit distance, one by embedding, and a random concept
     :param labels: ``"fixed"`` keeps the vectors of labels as they are, so that only texts are encoded in training, and
         ``"trained"`` has both sides learn, at twice the cost; the latter only for ``bi-encoder``
     :param steps: batches, for the two that fine-tune
@@ -57,9 +60,7 @@ class Recipe:
     """
 
     method: str = "bi-encoder"
-    strategies: Mapping[str, int] = field(
-        default_factory=lambda: {"sibling": 1, "edit": 1, "embedding": 1, "random": 1}
-    )
+    strategies: Mapping[str, int] = None  # type: ignore[assignment]
     labels: str = "fixed"
     steps: int = 300
     batch_size: int = 32
@@ -76,26 +77,33 @@ class Recipe:
 
     def __post_init__(self) -> None:
         choose("method", self.method, METHODS)
-        if choose("labels", self.labels, ("fixed", "trained")) == "trained" and self.method != "bi-encoder":
-            raise InvalidInputError(f"labels='trained' needs the method 'bi-encoder', got {self.method!r}")
+        choose("labels", self.labels, ("fixed", "trained"))
+        if self.strategies is None:
+            object.__setattr__(self, "strategies", {} if self.method == "softmax" else dict(_STRATEGIES))
         for name, count in self.strategies.items():
-            choose("strategy", name.partition(":")[0], tuple(STRATEGIES))
+            parse_strategy(name)
             validate_count(f"the count of the strategy {name}", count)
-        for name in ("steps", "batch_size", "epochs"):
-            validate_count(name, getattr(self, name))
+        for name, least in _COUNTS.items():
+            if getattr(self, name) is not None:
+                validate_count(name, getattr(self, name), least)
         validate_number("lr", 1.0 if self.lr is None else self.lr, above=True)
         validate_number("temperature", self.temperature, above=True)
         validate_number("bonus", self.bonus)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.labels == "trained" and self.method != "bi-encoder":
+            raise InvalidInputError(f"labels='trained' needs the method 'bi-encoder', got {self.method!r}")
+        if self.method == "softmax" and self.strategies:
+            raise InvalidInputError("softmax takes all concepts as negatives: leave the strategies out")
         if self.method != "softmax" and not self.strategies:
             raise InvalidInputError(f"{self.method} needs at least one strategy, such as {{'random': 4}}")
-        if self.refresh is not None:
-            validate_count("refresh", self.refresh)
-            if self.method != "bi-encoder" or not self._embedding:
-                raise InvalidInputError("refresh needs the method 'bi-encoder' with the strategy 'embedding'")
+        if self.refresh is not None and (self.method != "bi-encoder" or not self._embedding):
+            raise InvalidInputError("refresh needs the method 'bi-encoder' with the strategy 'embedding'")
 
     @property
-    def _embedding(self) -> str | None:
-        return next((one for one in self.strategies if one.partition(":")[0] == "embedding"), None)
+    def _embedding(self) -> list[str]:
+        return [one for one in self.strategies if one.partition(":")[0] == "embedding"]
 
     @property
     def n(self) -> int:
@@ -130,8 +138,7 @@ def train_ranker(
     key = content_key(
         {**asdict(recipe), "strategies": list(recipe.strategies.items())},
         str(getattr(start, "fingerprint", type(start).__name__)),
-        [list(concepts.labels), [list(one) for one in concepts.alternatives]],
-        None if concepts.taxonomy is None else concepts.taxonomy.parents.fingerprint(),
+        concepts.fingerprint(),
         examples.texts,
         examples.queries,
         examples.concepts,
@@ -141,9 +148,14 @@ def train_ranker(
         if found.record.get("key") != key:
             raise InvalidInputError(f"{folder} holds a ranker that was trained otherwise; give another folder")
         return found.ranker
-    _claim(folder / _STATE, key)
+    check_encoder(start)
+    if recipe.method != "classifiers":
+        _check_trainable(start, recipe)
+    matcher = concepts.matcher()
+    _claim(folder, key)
     train = _classifiers if recipe.method == "classifiers" else _encoder
     ranker, report = train(concepts, examples, recipe, start, folder, progress)
+    ranker.matcher, ranker.bonus = matcher, recipe.bonus
     record = {
         "key": key,
         "recipe": {**asdict(recipe), "strategies": dict(recipe.strategies)},
@@ -160,9 +172,14 @@ def train_ranker(
     return ranker
 
 
-def _claim(state: Path, key: str) -> None:
-    """Take a folder for a training, or refuse it if another one has begun there."""
+def _claim(folder: Path, key: str) -> None:
+    """Take a folder for a training, or refuse it if it has other things, or another training has begun there."""
+    state = folder / _STATE
     path = state / _KEY
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(f"{folder} is no folder")
+    if folder.is_dir() and any(folder.iterdir()) and not path.is_file():
+        raise InvalidInputError(f"{folder} holds other things; give an empty or a new folder")
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != key:
         if any(state.glob("checkpoint-*")):
             raise InvalidInputError(f"{state} holds an unfinished training with other arguments; give another folder")
@@ -200,8 +217,7 @@ def _classifiers(
         seed=recipe.seed,
         progress=progress,
     )
-    ranker = ClassifierRanker(model, encoder, matcher=concepts.matcher(), bonus=recipe.bonus, progress=progress)
-    return ranker, report._asdict()
+    return ClassifierRanker(model, encoder, progress=progress), report._asdict()
 
 
 def _encoder(
@@ -209,11 +225,6 @@ def _encoder(
 ) -> tuple[TextRanker, dict[str, Any]]:
     from kgneg.integrations.sentence_transformers import AllEntitiesLoss, EntityLoss, SampledEntitiesLoss, fine_tune
 
-    if not isinstance(encoder, SentenceEncoder):
-        raise InvalidInputError(
-            f"method={recipe.method!r} trains a sentence-transformers model, and got {type(encoder).__name__}: name a "
-            "model or its folder, or pip install 'kgneg[offline]'; method='classifiers' takes any encoder"
-        )
     model = SentenceEncoder(encoder.name, device=encoder.device).load()  # one of its own, to be changed
     pairs = examples.queries, examples.concepts
     loss: EntityLoss
@@ -238,15 +249,15 @@ def _encoder(
             corrected=recipe.corrected,
             seed=recipe.seed,
         )
-        name = recipe._embedding
-        if recipe.refresh is not None and name is not None:
-            k = int(name.partition(":")[2] or min(10, len(concepts) - 1))
+        if recipe.refresh is not None:
 
             def on_every(step: int) -> None:
                 model.eval()
                 learnt = model.encode(list(concepts.labels), convert_to_tensor=True, show_progress_bar=False)
                 model.train()
-                corruptor.refresh(name, embedding_pools(learnt.float().cpu(), k))
+                for name in recipe._embedding:
+                    k = int(name.partition(":")[2] or min(10, len(concepts) - 1))
+                    corruptor.refresh(name, embedding_pools(learnt.float().cpu(), k))
 
     tuning = fine_tune(
         model,
@@ -267,12 +278,15 @@ def _encoder(
     with bars_hidden():
         model.save_pretrained(str(folder / "encoder"), create_model_card=False)
     trained = SentenceEncoder(str(folder / "encoder"), device=encoder.device)
-    ranker = ConceptRanker(
-        concepts.labels,
-        trained,
-        vectors=vectors,
-        matcher=concepts.matcher(),
-        bonus=recipe.bonus,
-        progress=progress,
-    )
-    return ranker, tuning._asdict()
+    return ConceptRanker(concepts.labels, trained, vectors=vectors, progress=progress), tuning._asdict()
+
+
+def _check_trainable(encoder: Any, recipe: Recipe) -> None:
+    from kgneg.integrations.sentence_transformers import check_trainer
+
+    if not isinstance(encoder, SentenceEncoder):
+        raise InvalidInputError(
+            f"method={recipe.method!r} trains a sentence-transformers model, and got {type(encoder).__name__}: name a "
+            "model or its folder, or pip install 'kgneg[offline]'; method='classifiers' takes others, too"
+        )
+    check_trainer(encoder.load(), recipe.trainable_layers)

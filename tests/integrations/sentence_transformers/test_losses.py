@@ -140,3 +140,20 @@ def test_corrected(model: SentenceTransformer) -> None:
     assert float(loss(features, labels).detach()) == pytest.approx(float(whole(features, labels).detach()), abs=0.03)
     with pytest.raises(InvalidInputError, match="needs a TaxonomyCorruptor"):
         SampledEntitiesLoss(model, SKILLS, UniformCorruptor(seed=0, **pairs), queries, entities, corrected=True)
+
+
+def test_draws_that_stand_in_are_not_corrected(model: SentenceTransformer) -> None:
+    """The first text has both siblings, so that its slots are filled by others, of unknown probability."""
+    lists = CandidateIndex.from_lists([[1], [0], [3], [2], [5], [4]], num_columns=6)
+    corruptor = TaxonomyCorruptor({"sibling": lists}, seed=0, **options())
+    loss = SampledEntitiesLoss(model, SKILLS, corruptor, QUERIES, ENTITIES, n=2, corrected=True)
+    features, labels = [model.preprocess(SENTENCES[:1])], torch.tensor([[0, 0]])
+    assert float(loss(features, labels).detach()) == pytest.approx(0, abs=1e-6)
+
+
+def test_every_step_draws_anew(model: SentenceTransformer) -> None:
+    corruptor = TaxonomyCorruptor({"random": None}, seed=0, **options())
+    loss = SampledEntitiesLoss(model, SKILLS, corruptor, QUERIES, ENTITIES, n=1, in_batch=False).train()
+    features, labels = batch(model.eval())
+    loss.training = True
+    assert len({float(loss(features, labels).detach()) for _ in range(6)}) > 1 and loss.step == 6

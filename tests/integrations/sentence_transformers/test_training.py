@@ -12,7 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from kgneg.core.errors import DivergedError, InvalidInputError
-from kgneg.integrations.sentence_transformers import LengthBatches, SampledEntitiesLoss, fine_tune
+from kgneg.integrations.sentence_transformers import AllEntitiesLoss, LengthBatches, SampledEntitiesLoss, fine_tune
 from kgneg.samplers import UniformCorruptor
 from kgneg.samplers.pairs import pair_options
 
@@ -103,8 +103,7 @@ def test_refusals(tiny_encoder: str) -> None:
 
 def test_batches_of_about_the_same_length() -> None:
     lengths = torch.randint(1, 60, (1000,), generator=torch.Generator().manual_seed(0)).tolist()
-    made = LengthBatches(lengths)(list(range(1000)), batch_size=16, drop_last=False, seed=1)
-    made.set_epoch(0)
+    made = LengthBatches(lengths, 16, seed=1)
     first = list(made)
     assert sorted(one for some in first for one in some) == list(range(1000)) and len(first) == len(made) == 63
     padded = sum(max(lengths[one] for one in some) * len(some) for some in first)
@@ -112,5 +111,29 @@ def test_batches_of_about_the_same_length() -> None:
     assert first == list(made)
     made.set_epoch(1)
     assert first != list(made)
-    short = LengthBatches(lengths)(list(range(1000)), batch_size=16, drop_last=True, seed=1)
+    short = LengthBatches(lengths, 16, drop_last=True, seed=1)
     assert {len(some) for some in short} == {16} and len(list(short)) == len(short) == 62
+
+
+def test_a_state_that_was_cut_off_is_passed_over(tiny_encoder: str, tmp_path: Path) -> None:
+    def stop(step: int) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    whole, _ = tuned(tiny_encoder, steps=8)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tiny_encoder, steps=8, folder=tmp_path, every=2, on_every=stop)
+    (tmp_path / "checkpoint-6").mkdir()
+    (tmp_path / "checkpoint-6" / "config.json").write_text("{}", encoding="utf-8")
+    again, _ = tuned(tiny_encoder, steps=8, folder=tmp_path, every=2)
+    torch.testing.assert_close(weights(again), weights(whole))
+
+
+def test_half_precision(tiny_encoder: str) -> None:
+    model = SentenceTransformer(tiny_encoder, device="cpu").bfloat16()
+    corruptor = UniformCorruptor(**pair_options(QUERIES, ENTITIES, num_queries=5, num_entities=4), seed=0)
+    loss = SampledEntitiesLoss(model, SKILLS, corruptor, QUERIES, ENTITIES, n=2)
+    features, labels = [model.preprocess(TEXTS[:4])], torch.stack([QUERIES, ENTITIES], dim=-1)
+    assert loss(features, labels).isfinite()
+    table = AllEntitiesLoss(model, torch.randn(4, 32), QUERIES, ENTITIES)
+    assert table(features, labels).isfinite()

@@ -17,7 +17,7 @@ from kgneg.integrations.sentence_transformers.batches import LengthBatches
 from kgneg.integrations.sentence_transformers.losses import AllEntitiesLoss, EntityLoss, SampledEntitiesLoss
 from kgneg.integrations.sentence_transformers.rows import training_rows
 from kgneg.integrations.sentence_transformers.spans import PARTS, SentencePairs, SpanEncoder
-from kgneg.integrations.sentence_transformers.training import FineTuning, fine_tune
+from kgneg.integrations.sentence_transformers.training import FineTuning, check_trainer, fine_tune
 
 __all__ = [
     "PARTS",
@@ -28,6 +28,7 @@ __all__ = [
     "SampledEntitiesLoss",
     "SentencePairs",
     "SpanEncoder",
+    "check_trainer",
     "fine_tune",
     "training_rows",
 ]

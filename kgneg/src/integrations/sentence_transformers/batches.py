@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
+from torch.utils.data import BatchSampler
 
 from kgneg.core.seeding import mix_seeds
 
@@ -14,47 +14,45 @@ __all__ = ["LengthBatches"]
 _POOL = 24  # batches that are sorted together
 
 
-class LengthBatches:
-    """Makes batches of rows of about the same length: ``SentenceTransformerTrainingArguments(batch_sampler=...)``.
+class LengthBatches(BatchSampler):
+    """Makes batches of rows of about the same length.
 
     Rows are shuffled, and those of a stretch of some batches sorted by length: there is little padding, and the rows of
     a batch are others in every epoch.
 
     :param lengths: the length of each row
+    :param batch_size: rows per batch
+    :param drop_last: whether a smaller last batch is left out
+    :param seed: the seed of the order
 
-    >>> batches = LengthBatches([5, 1, 5, 1])(None, batch_size=2, drop_last=False, seed=0)
-    >>> sorted(sorted(one) for one in batches)
+    >>> sorted(sorted(one) for one in LengthBatches([5, 1, 5, 1], 2))
     [[0, 2], [1, 3]]
     """
 
-    def __init__(self, lengths: Sequence[int]) -> None:
-        self.lengths = [int(one) for one in lengths]
+    def __init__(self, lengths: Sequence[int], batch_size: int, drop_last: bool = False, seed: int = 0) -> None:
+        super().__init__(range(len(lengths)), batch_size, drop_last)
+        self.lengths = torch.as_tensor(lengths)
+        self.seed, self.epoch = seed, 0
 
-    def __call__(self, dataset: Any, **options: Any) -> Any:
-        """Return the batch sampler that the trainer asks for.
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of an epoch.
 
-        :param dataset: the rows
-        :param options: what the trainer gives: ``batch_size``, ``drop_last``, ``seed`` and others
+        :param epoch: its number
         """
-        from sentence_transformers.base.sampler import DefaultBatchSampler
+        self.epoch = epoch
 
-        size = torch.tensor(self.lengths)
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
+        order = torch.randperm(len(self.lengths), generator=generator)
+        batches: list[list[int]] = []
+        for stretch in torch.split(order, _POOL * self.batch_size):
+            ranked = stretch[self.lengths[stretch].argsort(stable=True)]
+            batches += [one.tolist() for one in torch.split(ranked, self.batch_size)]
+        if self.drop_last:
+            batches = [one for one in batches if len(one) == self.batch_size]
+        for number in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[number]
 
-        class Sampler(DefaultBatchSampler):
-            def __iter__(self) -> Iterator[list[int]]:
-                generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
-                order = torch.randperm(len(size), generator=generator)
-                batches: list[list[int]] = []
-                for stretch in torch.split(order, _POOL * self.batch_size):
-                    ranked = stretch[size[stretch].argsort(stable=True)]
-                    batches += [one.tolist() for one in torch.split(ranked, self.batch_size)]
-                if self.drop_last:
-                    batches = [one for one in batches if len(one) == self.batch_size]
-                for number in torch.randperm(len(batches), generator=generator).tolist():
-                    yield batches[number]
-
-            def __len__(self) -> int:
-                whole, rest = divmod(len(size), self.batch_size)
-                return whole + bool(rest and not self.drop_last)
-
-        return Sampler(dataset, **options)
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.lengths), self.batch_size)
+        return whole + bool(rest and not self.drop_last)

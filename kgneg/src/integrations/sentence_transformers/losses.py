@@ -74,7 +74,12 @@ class EntityLoss(nn.Module):
         :param features: what the tokenizer made of texts
         :returns: shape: ``(b, d)``
         """
-        return normalize(self.model(features)["sentence_embedding"], dim=-1)
+        vectors: FloatTensor = self.model(features)["sentence_embedding"].float()
+        return normalize(vectors, dim=-1)
+
+    def advance(self) -> None:
+        """Go on to the next step, in training; :func:`fine_tune` says itself which it is."""
+        self.step += self.training
 
 
 class SampledEntitiesLoss(EntityLoss):
@@ -84,12 +89,13 @@ class SampledEntitiesLoss(EntityLoss):
         \ell = -\log \frac{e^{\cos(x, e)/\tau}}{e^{\cos(x, e)/\tau} + \sum_{e' \in N} e^{\cos(x, e')/\tau}}
 
     With ``in_batch`` the entities of the other rows, right and wrong, are negatives as well, at no further cost: an
-    entity is encoded once per batch. What is right for the text, or near the entity, never is.
+    entity is encoded once per batch. What is right for the text, or near the entity, is not.
 
     Softmax over few negatives pushes away what is drawn often, siblings for example, more than what is drawn seldom.
     With ``corrected`` the cosine of a negative is lessened by the logarithm of how often it was to be expected, so that
-    the loss stands for the softmax over all entities, whatever is drawn (Bengio & Senécal, AISTATS 2003); then entities
-    of other rows do not count.
+    the loss stands for the softmax over all entities, whatever is drawn (Bengio & Senécal, AISTATS 2003). Then entities
+    of other rows do not count, nor what stands in for an empty list; strategies must be able to draw everything, so let
+    ``random`` be one of them.
 
     Draws depend on the seed and the step alone, so that a training that was interrupted goes on as if it had not been.
 
@@ -99,7 +105,7 @@ class SampledEntitiesLoss(EntityLoss):
     :param queries: shape: ``(k,)``, the text of each right pair
     :param entities: shape: ``(k,)``, its entity
     :param n: the number of negatives of each row
-    :param near: for each entity what must not be held against it
+    :param near: for each entity what of the other rows must not be held against it; the corruptor has its own
     :param vectors: shape: ``(number of entities, d)``, of entities that stay as they are; ``None`` encodes their texts
     :param temperature: what cosines are divided by
     :param in_batch: whether entities of other rows count
@@ -159,14 +165,19 @@ class SampledEntitiesLoss(EntityLoss):
         """
         query, entity = labels.unbind(-1)
         generator = torch.Generator(labels.device).manual_seed(mix_seeds(self.seed, _DRAWS, self.step))
-        drawn = self.corruptor(pair_triples(query, entity), self.n, generator).entity.long()
+        self.advance()
+        negatives = self.corruptor(pair_triples(query, entity), self.n, generator)
+        drawn = negatives.entity.long()
         used, place = torch.unique(torch.cat([entity[:, None], drawn], dim=1), return_inverse=True)
         anchors = self.encode(next(iter(features)))
         cosine = anchors @ self._of(used).T / self.temperature
         if self.corrected:
             expected = self.n * self.corruptor.probability(entity, drawn)  # type: ignore[operator]
             cosine = cosine.gather(1, place)
-            cosine[:, 1:] -= expected.clamp(min=torch.finfo(cosine.dtype).tiny).log().to(cosine.dtype)
+            shift = expected.log().to(cosine.dtype)
+            # what stands in for an empty list is as likely as nobody knows
+            shift = shift.masked_fill(negatives.fallback | (expected <= 0), -_OUT)
+            cosine = torch.cat([cosine[:, :1], cosine[:, 1:] - shift], dim=-1)
             return functional.cross_entropy(cosine, torch.zeros_like(entity))
         if self.in_batch:
             wrong = self.right(query, used) | torch.isin(entity[:, None] * self.number + used, self.near_keys)
@@ -178,7 +189,8 @@ class SampledEntitiesLoss(EntityLoss):
     def _of(self, entities: LongTensor) -> FloatTensor:
         if self.vectors is not None:
             return self.vectors[entities]
-        made = self.model.preprocess([self.texts[one] for one in entities.tolist()])
+        texts = [self.texts[one] for one in entities.tolist()]
+        made = (getattr(self.model, "preprocess", None) or self.model.tokenize)(texts)  # the name before version 6
         return self.encode({name: one.to(entities.device) for name, one in made.items() if hasattr(one, "to")})
 
 

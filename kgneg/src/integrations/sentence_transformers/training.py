@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,11 @@ from kgneg.integrations.sentence_transformers.losses import EntityLoss
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["FineTuning", "fine_tune"]
+__all__ = ["FineTuning", "check_trainer", "fine_tune"]
+
+_NO_LIMIT = 1_000_000
+#: what has to be in the folder of a state
+_STATE = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +102,7 @@ def fine_tune(
     parts = _libraries()
     begin = time.perf_counter()
     lengths = token_counts(model, texts)
-    limit = int(model.max_seq_length or lengths.max())
+    limit = int(min(model.max_seq_length or _NO_LIMIT, _NO_LIMIT))
     limit = limit if max_length is None else min(limit, validate_count("max_length", max_length, 3))
     truncated = int((lengths > limit).sum())
     if truncated:
@@ -126,7 +131,6 @@ def fine_tune(
             weight_decay=weight_decay,
             seed=seed,
             data_seed=seed,
-            batch_sampler=LengthBatches(lengths.clamp(max=limit)[queries].tolist()),
             save_strategy="no" if folder is None else "steps",
             save_steps=save_every or every or max(steps // 10, 1),
             save_total_limit=1,
@@ -135,13 +139,39 @@ def fine_tune(
             disable_tqdm=not progress,
             report_to="none",
             dataloader_pin_memory=False,
+            use_cpu=model.device.type == "cpu",
         )
+        sizes = lengths.clamp(max=limit)[queries].tolist()
         watcher = parts.watcher(loss, every, on_every)
-        trainer = parts.trainer(model=model, args=arguments, train_dataset=rows, loss=loss, callbacks=[watcher])
+        trainer = parts.trainer(sizes, model=model, args=arguments, train_dataset=rows, loss=loss, callbacks=[watcher])
         trainer.train(resume_from_checkpoint=_last_state(here))
         losses = tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
     model.eval()
     return FineTuning(steps, losses, truncated, limit, time.perf_counter() - begin)
+
+
+def check_trainer(model: SentenceTransformer, layers: int | None = None) -> None:
+    """Refuse what cannot be trained, before any work is done.
+
+    :param model: the encoder
+    :param layers: how many of its last layers are to be trained; ``None``: all
+    :raises InvalidInputError: if it does not have so many layers
+    :raises MissingExtraError: if the trainer needs a package that is not installed
+    """
+    _libraries()
+    if layers is not None:
+        _last_layers(model, layers)
+
+
+def _last_layers(model: nn.Module, layers: int) -> nn.ModuleList:
+    first: nn.Module = next(model.children())
+    stacks = [one for one in first.modules() if isinstance(one, nn.ModuleList)]
+    stack = max(stacks, key=len, default=nn.ModuleList())
+    if not len(stack):
+        raise InvalidInputError("the encoder has no layers to choose from: train all of it, trainable_layers=None")
+    if not 1 <= layers <= len(stack):
+        raise InvalidInputError(f"trainable_layers must be in [1, {len(stack)}], the layers of the encoder: {layers}")
+    return stack[len(stack) - layers :]
 
 
 def _validate(steps: int, batch_size: int, lr: float, weight_decay: float, warmup: float) -> None:
@@ -163,6 +193,7 @@ class _Libraries(NamedTuple):
 def _libraries() -> _Libraries:
     """Return what the trainer is made of."""
     try:
+        import accelerate  # noqa: F401
         from datasets import Dataset
         from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
         from transformers import PrinterCallback, TrainerCallback
@@ -170,11 +201,15 @@ def _libraries() -> _Libraries:
         raise MissingExtraError("datasets and accelerate are needed: pip install 'kgneg[train]'") from error
 
     class Trainer(SentenceTransformerTrainer):
-        """The trainer without what it writes on the screen and into model cards."""
+        """The trainer with batches of about the same length, and without what it writes on screens and model cards."""
 
-        def __init__(self, **options: Any) -> None:
+        def __init__(self, sizes: Sequence[int], **options: Any) -> None:
+            self.sizes = sizes
             super().__init__(**options)
             self.remove_callback(PrinterCallback)
+
+        def get_batch_sampler(self, dataset: Any, batch_size: int, drop_last: bool, **_: Any) -> LengthBatches:
+            return LengthBatches(self.sizes, batch_size, drop_last, self.args.seed)
 
         def add_model_card_callback(self, *_: Any, **__: Any) -> None:
             pass
@@ -198,10 +233,13 @@ def _libraries() -> _Libraries:
 
 
 def _last_state(folder: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    found: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call]
-    return found
+    """Return the folder of the last whole state; those that a kill cut off are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.partition("-")[2]), reverse=True)
+    for one in found:
+        if all((one / name).is_file() for name in _STATE) and any(one.rglob("*.safetensors")):
+            return str(one)
+        shutil.rmtree(one)
+    return None
 
 
 @contextmanager
@@ -210,17 +248,12 @@ def _frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
     if layers is None:
         yield
         return
-    first: nn.Module = next(model.children())
-    stacks = [one for one in first.modules() if isinstance(one, nn.ModuleList)]
-    stack = max(stacks, key=len, default=nn.ModuleList())
-    if not 1 <= layers <= len(stack):
-        raise InvalidInputError(f"trainable_layers must be in [1, {len(stack)}], the layers of the encoder: {layers}")
-    before = [(one, one.requires_grad) for one in first.parameters()]
+    last = _last_layers(model, layers)
+    before = [(one, one.requires_grad) for one in next(model.children()).parameters()]
     try:
         for one, _ in before:
             one.requires_grad_(False)
-        for layer in stack[len(stack) - layers :]:
-            layer.requires_grad_(True)
+        last.requires_grad_(True)
         yield
     finally:
         for one, needed in before:
@@ -231,7 +264,8 @@ def _frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
 def _reading(model: SentenceTransformer, limit: int) -> Iterator[None]:
     """Let a model read so many word pieces."""
     before = model.max_seq_length
-    model.max_seq_length = limit
+    if limit < _NO_LIMIT:
+        model.max_seq_length = limit
     try:
         yield
     finally:
