@@ -27,12 +27,14 @@ class Row(NamedTuple):
 
     :param recipe: what is not tuned
     :param sources: where texts are from
+    :param least: how many texts a skill must have to be learnt
     :param like: the row whose tuned numbers it takes; ``None``: it is tuned itself
     """
 
     recipe: dict[str, Any]
     sources: tuple[str, ...] = SOURCES
     like: str | None = None
+    least: int = 1
 
 
 def _alone(strategy: str) -> Row:
@@ -62,7 +64,7 @@ ROWS: dict[str, Row] = {
 }
 #: the paper's classifiers on a frozen encoder
 CLASSIFIERS: dict[str, Row] = {
-    f"classifiers, {name}": Row({"method": "classifiers", "strategies": counts})
+    f"classifiers, {name}": Row({"method": "classifiers", "strategies": counts}, ("mentions", "skillskape"), least=10)
     for name, counts in {
         "random": {"random": 8},
         "sibling": {"sibling": 8},
@@ -85,12 +87,13 @@ class Bench:
     ) -> None:
         self.folder, self.work, self.skills, self.parts = folder, work, skills, parts
         self.steps, self.trials = steps, trials
-        self._examples: dict[tuple[str, ...], Examples] = {}
+        self._examples: dict[tuple[tuple[str, ...], int], Examples] = {}
 
-    def examples(self, sources: tuple[str, ...]) -> Examples:
-        if sources not in self._examples:
-            self._examples[sources] = read_examples(self.folder, self.skills, self.parts, sources)
-        return self._examples[sources]
+    def examples(self, row: Row) -> Examples:
+        key = row.sources, row.least
+        if key not in self._examples:
+            self._examples[key] = read_examples(self.folder, self.skills, self.parts, row.sources).frequent(row.least)
+        return self._examples[key]
 
     def row(self, name: str) -> Row:
         return {**ROWS, **CLASSIFIERS}[name]
@@ -108,7 +111,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as scratch:
             ranker = train_ranker(
                 self.skills,
-                self.examples(self.row(name).sources),
+                self.examples(self.row(name)),
                 Path(scratch, "ranker"),
                 self.recipe(name, tuned, seed),
                 encoder="minilm",

@@ -55,6 +55,13 @@ def test_joined() -> None:
     assert "pairs=3" in repr(joined) and len(joined) == 3
 
 
+def test_frequent() -> None:
+    examples = Examples.of([("a", 0), ("b", 0), ("b", 3), ("c", 3), ("d", 1)])
+    found = examples.frequent(2)
+    assert list(found.pairs()) == [("a", 0), ("b", 0), ("b", 3), ("c", 3)]
+    assert found.left_out == {"rare concept": 1} and len(examples.frequent(3)) == 0
+
+
 def test_refusals() -> None:
     with pytest.raises(InvalidInputError, match="there is no text to learn from"):
         Examples.of([]).check(3)

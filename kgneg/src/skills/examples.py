@@ -11,6 +11,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
+from kgneg.core.validation import validate_count
 
 if TYPE_CHECKING:
     from kgneg.skills.concepts import ConceptSet
@@ -137,6 +138,20 @@ class Examples:
         pairs = zip(self.queries.tolist(), self.concepts.tolist(), strict=True)
         counts = {**self.left_out, "held out": self.left_out.get("held out", 0) + len(leaking)}
         return Examples.of(((self.texts[row], one) for row, one in pairs if row not in leaking), counts)
+
+    def frequent(self, least: int) -> Examples:
+        """Keep the concepts that enough texts speak of, for methods that learn each concept on its own.
+
+        :param least: how many texts
+        :returns: the examples, with a count of the pairs that were left out
+        """
+        validate_count("least", least)
+        high = int(self.concepts.max()) + 1 if len(self) else 0
+        enough = torch.bincount(self.concepts, minlength=high) >= least
+        kept = enough[self.concepts]
+        counts = {**self.left_out, "rare concept": self.left_out.get("rare concept", 0) + int((~kept).sum())}
+        pairs = zip(self.queries[kept].tolist(), self.concepts[kept].tolist(), strict=True)
+        return Examples.of(((self.texts[row], one) for row, one in pairs), counts)
 
     def check(self, number: int) -> None:
         """Refuse examples that do not fit.

@@ -193,7 +193,7 @@ class _Libraries(NamedTuple):
 def _libraries() -> _Libraries:
     """Return what the trainer is made of."""
     try:
-        import accelerate  # noqa: F401
+        import accelerate  # type: ignore[import-untyped]  # noqa: F401
         from datasets import Dataset
         from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
         from transformers import PrinterCallback, TrainerCallback
@@ -208,7 +208,9 @@ def _libraries() -> _Libraries:
             super().__init__(**options)
             self.remove_callback(PrinterCallback)
 
-        def get_batch_sampler(self, dataset: Any, batch_size: int, drop_last: bool, **_: Any) -> LengthBatches:
+        def get_batch_sampler(  # type: ignore[override]
+            self, dataset: Any, batch_size: int, drop_last: bool, **_: Any
+        ) -> LengthBatches:
             return LengthBatches(self.sizes, batch_size, drop_last, self.args.seed)
 
         def add_model_card_callback(self, *_: Any, **__: Any) -> None:
