@@ -37,15 +37,15 @@ class Row(NamedTuple):
     least: int = 1
 
 
-def _alone(strategy: str) -> Row:
-    return Row({"strategies": {strategy: 4}})
+def _alone(strategy: str, like: str | None = None) -> Row:
+    return Row({"strategies": {strategy: 4}}, like=like)
 
 
 ROWS: dict[str, Row] = {
-    **{
-        one: _alone(one)
-        for one in ("random", "sibling", "cousin", "relation:occupation", "edit", "edit:raw", "embedding")
-    },
+    **{one: _alone(one) for one in ("random", "sibling", "edit", "embedding")},
+    "cousin": _alone("cousin", "sibling"),
+    "relation:occupation": _alone("relation:occupation", "sibling"),
+    "edit:raw": _alone("edit:raw", "edit"),
     "mixture": Row({"strategies": MIXTURE}),
     "embedding, refreshed": Row({"strategies": {"embedding": 4}, "refresh": 50}, like="embedding"),
     "random, 64 negatives": Row({"strategies": {"random": 64}}, like="random"),
