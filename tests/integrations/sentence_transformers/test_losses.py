@@ -28,9 +28,14 @@ def model(tiny_encoder: str) -> SentenceTransformer:
     return SentenceTransformer(tiny_encoder, device="cpu").eval()
 
 
+def tokens_of(model: Any, texts: list[str]) -> Any:
+    """Return what the model takes; the method has another name since version 6 of sentence-transformers."""
+    return (getattr(model, "preprocess", None) or model.tokenize)(texts)
+
+
 def vectors(model: Any, texts: list[str]) -> torch.Tensor:
     with torch.no_grad():
-        return normalize(model(model.preprocess(texts))["sentence_embedding"], dim=-1)
+        return normalize(model(tokens_of(model, texts))["sentence_embedding"], dim=-1)
 
 
 def options() -> dict[str, Any]:
@@ -41,7 +46,7 @@ def batch(model: Any) -> tuple[list[Any], torch.Tensor]:
     """Return the rows of the pairs 0, 2 and 3."""
     rows = torch.tensor([0, 2, 3])
     texts = [SENTENCES[one] for one in QUERIES[rows].tolist()]
-    return [model.preprocess(texts)], torch.stack([QUERIES[rows], ENTITIES[rows]], dim=-1)
+    return [tokens_of(model, texts)], torch.stack([QUERIES[rows], ENTITIES[rows]], dim=-1)
 
 
 def plain(cosine: list[list[float]], right: list[int], left_out: list[set[int]], allowed: list[list[int]]) -> float:
@@ -136,7 +141,7 @@ def test_corrected(model: SentenceTransformer) -> None:
         model, SKILLS, corruptor, queries, entities, n=4000, vectors=table, corrected=True, temperature=0.5
     )
     whole = AllEntitiesLoss(model, table, queries, entities, temperature=0.5)
-    features, labels = [model.preprocess(["we cook"])], torch.tensor([[0, 3]])
+    features, labels = [tokens_of(model, ["we cook"])], torch.tensor([[0, 3]])
     assert float(loss(features, labels).detach()) == pytest.approx(float(whole(features, labels).detach()), abs=0.03)
     with pytest.raises(InvalidInputError, match="needs a TaxonomyCorruptor"):
         SampledEntitiesLoss(model, SKILLS, UniformCorruptor(seed=0, **pairs), queries, entities, corrected=True)
@@ -147,7 +152,7 @@ def test_draws_that_stand_in_are_not_corrected(model: SentenceTransformer) -> No
     lists = CandidateIndex.from_lists([[1], [0], [3], [2], [5], [4]], num_columns=6)
     corruptor = TaxonomyCorruptor({"sibling": lists}, seed=0, **options())
     loss = SampledEntitiesLoss(model, SKILLS, corruptor, QUERIES, ENTITIES, n=2, corrected=True)
-    features, labels = [model.preprocess(SENTENCES[:1])], torch.tensor([[0, 0]])
+    features, labels = [tokens_of(model, SENTENCES[:1])], torch.tensor([[0, 0]])
     assert float(loss(features, labels).detach()) == pytest.approx(0, abs=1e-6)
 
 

@@ -33,6 +33,10 @@ def tuned(name: str, **options: Any) -> tuple[SentenceTransformer, Any]:
     return model, report
 
 
+def tokens_of(model: Any, texts: list[str]) -> Any:
+    return (getattr(model, "preprocess", None) or model.tokenize)(texts)
+
+
 def weights(model: SentenceTransformer) -> torch.Tensor:
     return torch.cat([one.detach().flatten() for one in model.parameters()])
 
@@ -133,7 +137,7 @@ def test_half_precision(tiny_encoder: str) -> None:
     model = SentenceTransformer(tiny_encoder, device="cpu").bfloat16()
     corruptor = UniformCorruptor(**pair_options(QUERIES, ENTITIES, num_queries=5, num_entities=4), seed=0)
     loss = SampledEntitiesLoss(model, SKILLS, corruptor, QUERIES, ENTITIES, n=2)
-    features, labels = [model.preprocess(TEXTS[:4])], torch.stack([QUERIES, ENTITIES], dim=-1)
+    features, labels = [tokens_of(model, TEXTS[:4])], torch.stack([QUERIES, ENTITIES], dim=-1)
     assert loss(features, labels).isfinite()
     table = AllEntitiesLoss(model, torch.randn(4, 32), QUERIES, ENTITIES)
     assert table(features, labels).isfinite()
