@@ -100,7 +100,12 @@ class Bench:
 
     def recipe(self, name: str, tuned: dict[str, Any], seed: int) -> Recipe:
         row = self.row(name)
-        chosen = {"steps": self.steps, **row.recipe, **{key: one for key, one in tuned.items() if key != "n"}}
+        chosen = {
+            "steps": self.steps,
+            "corrected": False,
+            **row.recipe,
+            **{key: one for key, one in tuned.items() if key != "n"},
+        }
         if "n" in tuned:
             total = sum(row.recipe["strategies"].values())
             chosen["strategies"] = {one: count * tuned["n"] // total for one, count in row.recipe["strategies"].items()}

@@ -36,7 +36,7 @@ __all__ = ["train_command"]
     multiple=True,
     metavar="NAME[:OPTION]=COUNT",
     help="Negatives of a pair: sibling, cousin, relation, edit, embedding or random, with an option behind a colon, "
-    "such as sibling:group=2; by default sibling, edit, embedding and random, one each.",
+    "such as sibling:group=2; by default sibling, edit, embedding and random, 16 each, or 1 with --labels trained.",
 )
 @click.option(
     "--labels",
@@ -50,6 +50,12 @@ __all__ = ["train_command"]
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Pairs per batch.")
 @click.option("--lr", type=float, help="The learning rate; 1e-4 for encoders and 1e-2 for classifiers by default.")
 @click.option("--layers", type=int, default=2, show_default=True, help="Last layers that are trained; 0 trains all.")
+@click.option(
+    "--corrected/--uncorrected",
+    default=None,
+    help="Whether scores of negatives are corrected by how likely each was to be drawn; by default with fixed labels "
+    "and random negatives.",
+)
 @click.option("--refresh", type=int, metavar="STEPS", help="Take embedding neighbours anew after so many steps.")
 @click.option("--bonus", type=float, default=0.2, show_default=True, help="For concepts whose label is there.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of everything.")
@@ -97,7 +103,7 @@ def train_command(*, taxonomy: str, out: str, **options: Any) -> None:
     click.echo(f"the ranker is in {out}", err=True)
 
 
-_RECIPE = ("method", "labels", "steps", "epochs", "batch_size", "lr", "refresh", "bonus", "seed")
+_RECIPE = ("method", "labels", "steps", "epochs", "batch_size", "lr", "corrected", "refresh", "bonus", "seed")
 
 
 def _examples(concepts: Any, options: dict[str, Any]) -> Any:

@@ -27,7 +27,7 @@ from kgneg.skills.storage import check_encoder, is_stored, load_ranker, save_ran
 __all__ = ["METHODS", "Recipe", "train_ranker"]
 
 METHODS = ("bi-encoder", "softmax", "classifiers")
-_STRATEGIES = {"sibling": 1, "edit": 1, "embedding": 1, "random": 1}
+_STRATEGIES, _MANY = ("sibling", "edit", "embedding", "random"), 16
 _COUNTS = {"steps": 1, "batch_size": 1, "epochs": 1, "trainable_layers": 1, "max_length": 3, "refresh": 1}
 _STATE, _KEY = ".training", "key.json"
 
@@ -39,7 +39,8 @@ class Recipe:
     :param method: ``"bi-encoder"`` fine-tunes the encoder against sampled negatives; ``"softmax"`` fine-tunes it
         against all concepts; ``"classifiers"`` keeps the encoder and trains a logistic classifier for each concept
     :param strategies: strategy -> negatives of a pair, see :meth:`ConceptSet.neighbours`; not for ``softmax``. ``None``
-        takes a sibling, a neighbour by edit distance, one by embedding, and a random concept
+        takes siblings, neighbours by edit distance and by embedding, and random concepts: 16 each where labels are
+        fixed, so that they cost nothing, else one each
     :param labels: ``"fixed"`` keeps the vectors of labels as they are, so that only texts are encoded in training, and
         ``"trained"`` has both sides learn, at twice the cost; the latter only for ``bi-encoder``
     :param steps: batches, for the two that fine-tune
@@ -49,8 +50,9 @@ class Recipe:
     :param trainable_layers: how many of the last layers of the encoder are trained; ``None`` trains all
     :param max_length: how many word pieces of a text are read in training; ``None`` takes what the encoder reads
     :param in_batch: whether the concepts of other rows are negatives, too
-    :param corrected: whether scores of negatives are corrected by how likely they were to be drawn, so that the loss
-        stands for that over all concepts; concepts of other rows do not count then
+    :param corrected: for ``bi-encoder``: whether scores of negatives are corrected by how likely they were to be drawn,
+        so that the loss stands for that over all concepts; concepts of other rows do not count then. ``None`` does so
+        where labels are fixed and ``random`` is a strategy
     :param refresh: for the strategy ``embedding``: after so many steps take the neighbours by what the encoder has
         learnt; ``None`` keeps those of the beginning
     :param epochs: passes over the pairs, for classifiers
@@ -69,7 +71,7 @@ class Recipe:
     trainable_layers: int | None = 2
     max_length: int | None = 64
     in_batch: bool = True
-    corrected: bool = False
+    corrected: bool | None = None
     refresh: int | None = None
     epochs: int = 20
     bonus: float = 0.2
@@ -78,8 +80,13 @@ class Recipe:
     def __post_init__(self) -> None:
         choose("method", self.method, METHODS)
         choose("labels", self.labels, ("fixed", "trained"))
+        few = self.labels == "trained" or self.method == "classifiers"
         if self.strategies is None:
-            object.__setattr__(self, "strategies", {} if self.method == "softmax" else dict(_STRATEGIES))
+            counts = {} if self.method == "softmax" else dict.fromkeys(_STRATEGIES, 1 if few else _MANY)
+            object.__setattr__(self, "strategies", counts)
+        if self.corrected is None:
+            sampled = self.method == "bi-encoder" and "random" in self.strategies
+            object.__setattr__(self, "corrected", sampled and self.labels == "fixed")
         for name, count in self.strategies.items():
             parse_strategy(name)
             validate_count(f"the count of the strategy {name}", count)
@@ -246,7 +253,7 @@ def _encoder(
             vectors=vectors,
             temperature=recipe.temperature,
             in_batch=recipe.in_batch,
-            corrected=recipe.corrected,
+            corrected=bool(recipe.corrected),
             seed=recipe.seed,
         )
         if recipe.refresh is not None:
