@@ -12,6 +12,7 @@ import scipy.sparse
 import torch
 
 from kgneg.core.alias import build_alias_tables
+from kgneg.core.candidate_lists import validate_lists
 from kgneg.core.draws import draw_below, draw_bits, draw_union
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
@@ -21,7 +22,6 @@ from kgneg.core.validation import validate_count
 
 __all__ = ["CandidateIndex"]
 
-_MAX_MEMBERS = 2**31 - 1
 _CHANCES = 2**31
 #: rows up to this length need so few bits for a place that the others do for the chance to stay there
 _SHORT_ROW = 1 << 14
@@ -66,7 +66,7 @@ class CandidateIndex(BufferModule):
         super().__init__()
         self.num_columns = validate_count("num_columns", num_columns)
         indptr, indices = torch.as_tensor(indptr).long(), torch.as_tensor(indices)
-        self._validate(indptr, indices, weights)
+        validate_lists(indptr, indices, self.num_columns, weights)
         self.register_buffer("indptr", indptr)
         self.register_buffer("indices", indices.int())
         self.register_buffer("weights", weights)
@@ -92,55 +92,6 @@ class CandidateIndex(BufferModule):
         self.register_buffer("length", sizes.int(), persistent=False)
         #: whether no row has the member of its own number
         self.never_own = not bool((torch.repeat_interleave(sizes) == self.indices).any())
-
-    def _validate(self, indptr: LongTensor, indices: LongTensor, weights: FloatTensor | None) -> None:
-        if indptr.ndim != 1 or not len(indptr) or int(indptr[0]) != 0 or bool((indptr.diff() < 0).any()):
-            raise InvalidInputError("indptr must be a non-decreasing vector that starts at 0")
-        if weights is not None and len(indices) > _MAX_MEMBERS // 2:
-            raise InvalidInputError(
-                f"{len(indices):,} members with weights exceed the limit of {_MAX_MEMBERS // 2:,}: use smaller pools"
-            )
-        if len(indices) > _MAX_MEMBERS:
-            raise InvalidInputError(f"{len(indices):,} members exceed the limit of {_MAX_MEMBERS:,}: use smaller pools")
-        if int(indptr[-1]) != len(indices):
-            raise InvalidInputError(f"indptr ends at {int(indptr[-1])} but there are {len(indices)} members")
-        if indices.is_floating_point() or indices.dtype == torch.bool:
-            raise InvalidInputError(f"members must be integer ids, got {indices.dtype}")
-        bad = ((indices < 0) | (indices >= self.num_columns)).nonzero()
-        if len(bad):
-            raise InvalidInputError(
-                f"member {int(indices[bad[0]])} of row {int(torch.searchsorted(indptr, bad[0], right=True)) - 1} is "
-                f"out of range: ids must be in [0, {self.num_columns})"
-            )
-        starts = torch.zeros(len(indices) + 1, dtype=torch.bool, device=indices.device)
-        starts[indptr] = True
-        bad = ((indices.diff() <= 0) & ~starts[1:-1]).nonzero() if len(indices) > 1 else indices[:0]
-        if len(bad):
-            raise InvalidInputError(
-                f"member {int(indices[bad[0] + 1])} follows {int(indices[bad[0]])} in a row: members must be sorted "
-                "and distinct; from_pairs takes them in any order"
-            )
-        if weights is not None:
-            self._validate_weights(indptr, indices, weights)
-
-    @staticmethod
-    def _validate_weights(indptr: LongTensor, indices: LongTensor, weights: FloatTensor) -> None:
-        if weights.shape != indices.shape:
-            raise InvalidInputError(f"there are {len(indices)} members but weights of shape {tuple(weights.shape)}")
-        bad = (~(weights >= 0) | weights.isinf()).nonzero()
-        if len(bad):
-            raise InvalidInputError(
-                f"weight {int(bad[0])} is {float(weights[bad[0]])}: must be finite and not negative"
-            )
-        sizes = indptr.diff()
-        row = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
-        sums = torch.zeros(len(sizes), dtype=torch.float64, device=sizes.device).index_add_(0, row, weights.double())
-        endless = sums.isinf().nonzero()
-        if len(endless):
-            raise InvalidInputError(f"the weights of row {int(endless[0])} sum to infinity: scale them down")
-        empty = ((sums <= 0) & (sizes > 0)).nonzero()
-        if len(empty):
-            raise InvalidInputError(f"the weights of row {int(empty[0])} sum to 0: leave its members out instead")
 
     # Construction
 
