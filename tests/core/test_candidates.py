@@ -461,3 +461,13 @@ def test_renumber() -> None:
     assert found.weights is not None and found.weights.tolist() == [1.0, 2.0]
     with pytest.raises(InvalidInputError, match="3 ids do not fit pools of 4 x 4"):
         pools.renumber(torch.tensor([0, 1, 2]), 3)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 100, 4096, 4097, 16384])
+def test_extreme_bits_stay_within_the_row(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All bits set is as close to the next row as a draw can come."""
+    pools = CandidateIndex.from_lists([list(range(length)), [length]], num_columns=length + 1)
+    for bits, expected in ((2**31 - 1, length - 1), (0, 0)):
+        drawn = torch.full((1, 4), bits, dtype=torch.int32)
+        monkeypatch.setattr("kgneg.core.candidates.draw_bits", lambda *_, drawn=drawn: drawn.clone())
+        assert pools.sample(torch.tensor([0]), 4)[0].tolist() == [[expected] * 4]

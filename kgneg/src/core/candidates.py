@@ -25,6 +25,8 @@ __all__ = ["CandidateIndex"]
 _CHANCES = 2**31
 #: rows up to this length need so few bits for a place that the others do for the chance to stay there
 _SHORT_ROW = 1 << 14
+#: up to this length single precision makes places unequally likely by less than one part in two thousand
+_FINE_ROW = 1 << 12
 _SPREAD = -1640531527  # odd, and near the golden section of 2**32
 
 
@@ -259,7 +261,9 @@ class CandidateIndex(BufferModule):
             return self.sample_union(rows[:, None], n, generator)
         length = self.length.index_select(0, rows).unsqueeze(-1)
         bits = draw_bits((len(rows), n), generator, rows.device)
-        place = bits.double().mul_(length.double().mul_(1 / _CHANCES)).int()
+        # 24 bits tell the places of short rows apart; a little less than the length, so that no product reaches it
+        kind = torch.float32 if self.longest <= _FINE_ROW else torch.float64
+        place = bits.to(kind).mul_(length.to(kind).mul_((1 - 2**-24) / _CHANCES)).int()
         place = place.add_(self.first.index_select(0, rows).unsqueeze(-1)).view(-1)
         members = self.indices
         if self.chance is not None and self.choice is not None:
