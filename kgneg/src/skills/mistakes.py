@@ -74,10 +74,10 @@ def find_mistakes(
     :returns: the mistakes
     :raises InvalidInputError: as :func:`~kgneg.skills.judge_ranking`
 
-    >>> zoo = ConceptSet("abcdefghijkl", [letter * 3 for letter in "abcdefghijkl"], [()] * 12)
-    >>> scores = torch.arange(12.0)[None]
-    >>> find_mistakes(scores, torch.tensor([0]), torch.tensor([11]), zoo, k=3).related["none of these"]
-    2
+    >>> metals = ConceptSet(["fe", "cu", "au"], ["iron", "copper", "gold"], [(), (), ()])
+    >>> found = find_mistakes(torch.tensor([[0.1, 0.3, 0.2]]), torch.tensor([0]), torch.tensor([1]), metals, k=2)
+    >>> found.ranks.tolist(), found.related["none of these"]
+    ([1], 1)
     """
     figures = judge_ranking(scores, queries, concepts)
     pairs = torch.unique(torch.stack([queries, concepts], dim=-1), dim=0)
