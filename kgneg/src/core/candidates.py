@@ -288,15 +288,18 @@ class CandidateIndex(BufferModule):
         >>> pools.probability(torch.tensor([0]), torch.tensor([[0, 1, 2]])).tolist()
         [[0.5, 0.0, 0.5]]
         """
-        if not len(self.indices):
+        number = torch.arange(len(rows), device=ids.device)
+        start, size = self.indptr[rows], self.size(rows)
+        owner = torch.repeat_interleave(number, size)
+        if not len(owner):
             return torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
-        owners, members = self.pairs()
-        keys, asked = owners * self.num_columns + members, (rows * self.num_columns)[:, None] + ids
+        # the rows that are asked for, one after the other
+        whole = torch.arange(len(owner), device=ids.device) + (start - size.cumsum(0) + size)[owner]
+        keys, asked = owner * self.num_columns + self.indices[whole], (number * self.num_columns)[:, None] + ids
         place = torch.searchsorted(keys, asked).clamp_(max=len(keys) - 1)
-        weights = torch.ones(len(keys), device=keys.device) if self.weights is None else self.weights
-        sums = torch.zeros(self.num_rows, dtype=torch.float64, device=keys.device)
-        sums.index_add_(0, owners, weights.double())
-        return (weights[place] / sums[rows][:, None]).masked_fill_(keys[place] != asked, 0.0)
+        weights = torch.ones(len(keys), device=keys.device) if self.weights is None else self.weights[whole]
+        sums = torch.zeros(len(rows), dtype=torch.float64, device=keys.device).index_add_(0, owner, weights.double())
+        return (weights[place] / sums[:, None]).masked_fill_(keys[place] != asked, 0.0)
 
     def sample_union(
         self, rows: LongTensor, n: int, generator: torch.Generator | None = None
