@@ -126,7 +126,8 @@ def test_right_pairs(model: SentenceTransformer) -> None:
     loss = AllEntitiesLoss(model, torch.randn(6, 32), QUERIES, ENTITIES)
     expected = torch.zeros(3, 6, dtype=torch.bool)
     expected[QUERIES, ENTITIES] = True
-    assert torch.equal(loss.right(torch.arange(3), torch.arange(6)), expected)
+    assert torch.equal(loss.right(torch.arange(3)), expected)
+    assert torch.equal(loss.right(torch.tensor([2, 0, 2])), expected[[2, 0, 2]])
     assert pair_triples(QUERIES, ENTITIES).shape == (4, 3)
 
 

@@ -59,14 +59,20 @@ class EntityLoss(nn.Module):
         #: the step of the training, which the draws depend on
         self.step = 0
 
-    def right(self, queries: LongTensor, entities: LongTensor) -> BoolTensor:
+    def right(self, queries: LongTensor) -> BoolTensor:
         """Return which entities are right for texts.
 
         :param queries: shape: ``(b,)``
-        :param entities: shape: ``(u,)`` or ``(b, u)``
-        :returns: shape: ``(b, u)``
+        :returns: shape: ``(b, number of entities)``
         """
-        return torch.isin(queries[:, None] * self.number + entities, self.known)
+        begin = queries * self.number
+        first, last = torch.searchsorted(self.known, torch.stack([begin, begin + self.number]))
+        size = last - first
+        row = torch.repeat_interleave(torch.arange(len(queries), device=queries.device), size)
+        place = torch.arange(len(row), device=queries.device) + (first - size.cumsum(0) + size)[row]
+        found = torch.zeros(len(queries), self.number, dtype=torch.bool, device=queries.device)
+        found[row, self.known[place] - begin[row]] = True
+        return found
 
     def encode(self, features: Any) -> FloatTensor:
         """Return vectors of length one.
@@ -180,7 +186,7 @@ class SampledEntitiesLoss(EntityLoss):
             cosine = torch.cat([cosine[:, :1], cosine[:, 1:] - shift], dim=-1)
             return functional.cross_entropy(cosine, torch.zeros_like(entity))
         if self.in_batch:
-            wrong = self.right(query, used) | torch.isin(entity[:, None] * self.number + used, self.near_keys)
+            wrong = self.right(query)[:, used] | torch.isin(entity[:, None] * self.number + used, self.near_keys)
             wrong = wrong.scatter(1, place[:, :1], value=False)
             cosine = cosine.masked_fill(wrong, _OUT)
             return functional.cross_entropy(cosine, place[:, 0])
@@ -231,6 +237,5 @@ class AllEntitiesLoss(EntityLoss):
         """
         query, entity = labels.unbind(-1)
         cosine = self.encode(next(iter(features))) @ self.vectors.T / self.temperature
-        right = self.right(query, torch.arange(self.number, device=query.device))
-        right = right.scatter(1, entity[:, None], value=False)
+        right = self.right(query).scatter(1, entity[:, None], value=False)
         return functional.cross_entropy(cosine.masked_fill(right, _OUT), entity)
