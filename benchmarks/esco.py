@@ -153,7 +153,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120, help="batches of 32 of each training")
     parser.add_argument("--trials", type=int, default=4, help="trials of each row")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--docs", type=Path, help="folder with benchmarks.md, which is brought up to date")
+    parser.add_argument(
+        "--docs", type=Path, help="folder with benchmarks.md, which is brought up to date, and results/esco.json"
+    )
     options = parser.parse_args()
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = (options.data or Path(os.environ.get("KGNEG_DATA", default))) / "esco"
@@ -185,6 +187,9 @@ def main() -> None:
         print(f"\n{name}\n\n{table}")
     if options.docs:
         publish(tables, options.docs)
+        with atomic_path(options.docs / "results" / "esco.json") as path:
+            lines = ",\n".join(json.dumps(cell) for cell in cells)
+            path.write_text(f"[\n{lines}\n]\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
