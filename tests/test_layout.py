@@ -34,6 +34,7 @@ ROOMS = {
 SECOND_FLOOR = {"samplers", "datasets", "recsys"}
 THIRD_FLOOR = {"integrations", "selfinstruct"}
 ROOF = {"compare", "report", "audit", "cleaning", "recommending", "skills", "studies", "cli", "testing", "__main__"}
+ROOF |= {"qa"}
 #: room -> the rooms it may import
 FLOORS = (
     {"": set(), "core": {"core"}}
@@ -276,7 +277,7 @@ def test_wheel_contents(tmp_path: Path) -> None:
     expected = {"kgneg/py.typed"}
     for folder, package in ROOMS.items():
         base = ROOT / folder / "src"
-        files = [path for suffix in ("*.py", "*.j2") for path in base.rglob(suffix)]
+        files = [path for suffix in ("*.py", "*.j2", "*.json", "*.txt") for path in base.rglob(suffix)]
         expected |= {f"{package.replace('.', '/')}/{path.relative_to(base).as_posix()}" for path in files}
     assert {name for name in names if name.startswith("kgneg/")} == expected
     assert f"{info}/licenses/LICENSE" in names

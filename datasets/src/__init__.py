@@ -32,6 +32,11 @@ such as ``red_deer`` or an IRI.
 **Sentences.** Where relations come from text, :class:`RelationPairs` holds pairs of entities inside sentences with
 their labels. :func:`read_docred` and :func:`read_tacred` read the files of these data sets and of their corrected
 versions, and :func:`read_vectors` reads vectors with labels, wherever they come from.
+
+**Phrases.** The entities of ATOMIC and ConceptNet are phrases: :func:`read_atomic` and :func:`read_conceptnet` read
+them. A :class:`Conceptualiser` finds what phrases are about, their words, the concepts of their parts
+(:func:`read_concepts`) and the synsets of a WordNet (:func:`read_wordnet`); a negative whose head shares none of these
+with that of the triple is less likely to be true. :func:`abstract_triples` puts concepts in place of their instances.
 """
 
 from __future__ import annotations
@@ -39,7 +44,13 @@ from __future__ import annotations
 from kgneg.datasets._csv_files import read_rows
 from kgneg.datasets._files import read_text
 from kgneg.datasets._labels import humanise
+from kgneg.datasets.abstract_triples import AbstractTriples, abstract_triples, read_abstract_triples
+from kgneg.datasets.atomic import read_atomic, read_atomic_keywords
 from kgneg.datasets.builtin import available, load
+from kgneg.datasets.concept_features import ConceptFeatures
+from kgneg.datasets.concept_table import ConceptTable, read_concepts
+from kgneg.datasets.conceptnet import read_conceptnet
+from kgneg.datasets.conceptualiser import Conceptualiser
 from kgneg.datasets.folder import load_folder
 from kgneg.datasets.graph import KnowledgeGraph
 from kgneg.datasets.rdf import is_rdf, load_rdf
@@ -49,12 +60,18 @@ from kgneg.datasets.relations import RelationPairs
 from kgneg.datasets.taxonomy import Taxonomy
 from kgneg.datasets.vector_files import read_vectors, write_vectors
 from kgneg.datasets.vectors import VectorTable
+from kgneg.datasets.wordnet import read_wordnet
 
 __all__ = [
+    "AbstractTriples",
+    "ConceptFeatures",
+    "ConceptTable",
+    "Conceptualiser",
     "KnowledgeGraph",
     "RelationPairs",
     "Taxonomy",
     "VectorTable",
+    "abstract_triples",
     "available",
     "docred_pairs",
     "humanise",
@@ -62,6 +79,11 @@ __all__ = [
     "load",
     "load_folder",
     "load_rdf",
+    "read_abstract_triples",
+    "read_atomic",
+    "read_atomic_keywords",
+    "read_conceptnet",
+    "read_concepts",
     "read_docred",
     "read_labelled_triples",
     "read_rows",
@@ -71,6 +93,7 @@ __all__ = [
     "read_triples",
     "read_types",
     "read_vectors",
+    "read_wordnet",
     "unique_titles",
     "write_vectors",
 ]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["COMPRESSIONS", "LabelArray", "malformed", "read_columns", "read_lines", "read_text"]
+__all__ = ["COMPRESSIONS", "LabelArray", "iterate_lines", "malformed", "read_columns", "read_lines", "read_text"]
 
 #: An object array of ``str``.
 LabelArray = npt.NDArray[np.object_]
@@ -25,6 +25,8 @@ LabelArray = npt.NDArray[np.object_]
 COMPRESSIONS = ("", ".gz", ".bz2", ".xz")
 
 _CHUNK = 1 << 20
+_READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+_WHOLE = "a complete file of the type its suffix says"
 
 
 def malformed(path: Path, line: int, got: str, expected: str) -> InvalidInputError:
@@ -70,6 +72,28 @@ def read_lines(path: Path) -> list[str]:
     return _lines(path, _body(path))
 
 
+def iterate_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Read the lines of a file that may not fit into memory, one after the other.
+
+    :param path: the file
+    :yields: the number of a line, from 1, and the line without its end
+    :raises InvalidInputError: if the file is missing, a folder, unreadable, truncated, or no UTF-8
+    """
+    _check_there(path)
+    number = 0
+    try:
+        with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as lines:
+            for line in lines:
+                number += 1
+                yield number, line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise malformed(
+            path, number + 1, f"bytes near here that are no UTF-8 ({error.reason})", "UTF-8 text"
+        ) from error
+    except _READ_ERRORS as error:
+        raise malformed(path, number + 1, f"a read error ({error})", _WHOLE) from error
+
+
 def read_columns(path: Path, num_columns: int) -> LabelArray:
     """Read a table without a header whose fields are separated by tabs and never empty.
 
@@ -90,23 +114,27 @@ def read_columns(path: Path, num_columns: int) -> LabelArray:
 
 def _read_bytes(path: Path) -> bytes:
     """Read a file and unpack it according to its suffix."""
-    if path.is_dir():
-        raise InvalidInputError(f"{path}: got a folder, expected a file")
-    if not path.exists():
-        raise InvalidInputError(f"{path}: no such file")
+    _check_there(path)
     chunks: list[bytes] = []
     try:
         with _open(path) as file:
             while chunk := file.read(_CHUNK):
                 chunks.append(chunk)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except _READ_ERRORS as error:
         line = sum(chunk.count(b"\n") for chunk in chunks) + 1
-        raise malformed(path, line, f"a read error ({error})", "a complete file of the type its suffix says") from error
+        raise malformed(path, line, f"a read error ({error})", _WHOLE) from error
     return b"".join(chunks)
 
 
+def _check_there(path: Path) -> None:
+    if path.is_dir():
+        raise InvalidInputError(f"{path}: got a folder, expected a file")
+    if not path.exists():
+        raise InvalidInputError(f"{path}: no such file")
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[io.BufferedIOBase]:
+def _open(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]:
     """Open a file for reading, unpacked."""
     suffix = path.suffix.lower()
     with path.open("rb") as raw:

@@ -12,6 +12,7 @@ class                         candidates                                      us
 :class:`TypedCorruptor`       domain and range of the relation                hard negatives without any text
 :class:`LemonCorruptor`       text clusters near the kept or replaced entity  hard negatives from texts
 :class:`TaxonomyCorruptor`    siblings, similar names, nearby vectors         hard negatives from a hierarchy
+:class:`ConceptCorruptor`     known there, with owners of another sort        distractors, hard but seldom true
 :class:`SansCorruptor`        entities few hops from the kept one             hard negatives from the graph alone
 :class:`LemonPlusCorruptor`   plausible ones that fit, below a ceiling         hard negatives that are seldom true
 :class:`GivenCorruptor`       a table of negatives                            negatives that people verified
@@ -28,6 +29,9 @@ from __future__ import annotations
 from class_resolver import ClassResolver
 
 from kgneg.core.corruption import Corruptor
+from kgneg.samplers.concept import ConceptCorruptor
+from kgneg.samplers.concept_parts import MODES, ConceptParts, learn_concepts
+from kgneg.samplers.concept_score import ConceptScore
 from kgneg.samplers.dynamic import DynamicCorruptor
 from kgneg.samplers.given import GivenCorruptor
 from kgneg.samplers.lemon import LemonCorruptor
@@ -45,6 +49,7 @@ from kgneg.samplers.neighbourhoods import (
 )
 from kgneg.samplers.noise import NoiseFilter, NoiseReport, parekh_es, parekh_is
 from kgneg.samplers.nscaching import NSCachingCorruptor
+from kgneg.samplers.owner_profiles import PROPOSALS, OwnerProfiles, signature_features
 from kgneg.samplers.pairs import pair_options, pair_triples
 from kgneg.samplers.popularity import PopularityCorruptor, count_entities, popularity_weights
 from kgneg.samplers.sans import SansCorruptor, build_sans_pools
@@ -53,6 +58,11 @@ from kgneg.samplers.typed import TypedCorruptor, pools_from_types
 from kgneg.samplers.uniform import UniformCorruptor
 
 __all__ = [
+    "MODES",
+    "PROPOSALS",
+    "ConceptCorruptor",
+    "ConceptParts",
+    "ConceptScore",
     "DynamicCorruptor",
     "GivenCorruptor",
     "LemonCorruptor",
@@ -64,6 +74,7 @@ __all__ = [
     "NeighbourhoodCorruptor",
     "NoiseFilter",
     "NoiseReport",
+    "OwnerProfiles",
     "PopularityCorruptor",
     "SansCorruptor",
     "TaxonomyCorruptor",
@@ -75,6 +86,7 @@ __all__ = [
     "count_entities",
     "edit_distance_pools",
     "embedding_pools",
+    "learn_concepts",
     "occurring_together",
     "pair_options",
     "pair_triples",
@@ -83,6 +95,7 @@ __all__ = [
     "pools_from_types",
     "popularity_weights",
     "same_names",
+    "signature_features",
     "similar_pairs",
     "unite",
 ]
@@ -97,6 +110,7 @@ corruptor_resolver: ClassResolver[Corruptor] = ClassResolver(
         TaxonomyCorruptor,
         LemonCorruptor,
         LemonPlusCorruptor,
+        ConceptCorruptor,
         SansCorruptor,
         GivenCorruptor,
         MixtureCorruptor,

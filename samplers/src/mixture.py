@@ -59,6 +59,7 @@ class MixtureCorruptor(Corruptor):
         )
         if any(corruptor.retreat is not None for corruptor, _ in components):
             self.retreat = self.propose  # says that there is one; whose it is, _propose_again knows
+        self.retreat_is_fallback = any(corruptor.retreat_is_fallback for corruptor, _ in components)
 
     @property
     def hits_are_others(self) -> bool:  # type: ignore[override]

@@ -27,6 +27,15 @@ def benchmark_folder() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session")
+def commonsense_folder() -> Path:
+    """The folder of ATOMIC, ConceptNet and what goes with them, or skip the test."""
+    root = Path(os.environ.get("KGNEG_DATA", _REPOSITORY.parent / "shared" / "data"))
+    if not (root / "commonsense").is_dir():
+        pytest.skip("no folder commonsense in the data root; set KGNEG_DATA to the folder that has it")
+    return root / "commonsense"
+
+
 @pytest.fixture
 def zoo() -> KnowledgeGraph:
     """A graph in which everything occurs once."""

@@ -22,6 +22,7 @@ from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import FloatTensor, IntTensor, LongTensor
 from kgneg.samplers import (
+    ConceptCorruptor,
     DynamicCorruptor,
     GivenCorruptor,
     LemonCorruptor,
@@ -36,6 +37,7 @@ from kgneg.samplers import (
     TypedCorruptor,
     UniformCorruptor,
     corruptor_resolver,
+    signature_features,
 )
 from kgneg.testing import CorruptorConformance
 
@@ -113,6 +115,37 @@ class TestTyped(Suite):
 
 class TestTypedBernoulli(TestTyped):
     policy = "bernoulli"
+
+
+class TestConcept(Suite):
+    settings: ClassVar[Mapping[str, Any]] = {}
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        features = signature_features(triples, num_entities=sizes[0], num_relations=sizes[1])
+        return ConceptCorruptor.from_triples(triples, features, **self.settings, **options)
+
+
+class TestConceptPaper(TestConcept):
+    policy = "bernoulli"
+    keys = "pair"
+    settings: ClassVar[Mapping[str, Any]] = {"mode": "paper", "precompute": False, "proposal": "uniform"}
+
+
+class TestConceptComparedOneEnd(TestConcept):
+    policy = "single"
+    settings: ClassVar[Mapping[str, Any]] = {"precompute": False, "budget": 0.5, "dim": 0, "proposal": "triples"}
+
+
+class TestConceptOfAKind(TestConcept):
+    policy = "tail"
+    settings: ClassVar[Mapping[str, Any]] = {"mode": "paper"}
+
+    def make(self, triples: LongTensor, *sizes: int, filtered: bool, seed: int) -> Corruptor:
+        kinds = CandidateIndex.from_lists([[one % 3] for one in range(sizes[0])], num_columns=3)
+        options = self.options(triples, *sizes, filtered=filtered, seed=seed)
+        features = signature_features(triples, num_entities=sizes[0], num_relations=sizes[1])
+        return ConceptCorruptor.from_triples(triples, features, require=kinds, **self.settings, **options)
 
 
 class TestLemon(Suite):

@@ -11,6 +11,7 @@ import click
 from kgneg.cli.audit import audit_command
 from kgneg.cli.compare import compare_command
 from kgneg.cli.noise import noise_command
+from kgneg.cli.qa import qa_command
 from kgneg.cli.rec import rec_command
 from kgneg.cli.sample import sample_command
 from kgneg.cli.samplers import samplers_command
@@ -82,6 +83,7 @@ def main(debug: bool) -> None:
 main.add_command(audit_command)
 main.add_command(compare_command)
 main.add_command(noise_command)
+main.add_command(qa_command)
 main.add_command(rec_command)
 main.add_command(sample_command)
 main.add_command(samplers_command)

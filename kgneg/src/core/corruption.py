@@ -34,8 +34,8 @@ class Constraint(Protocol):
 
 #: Ids of shape ``(q, n)``, and which of them are real proposals (``None``: all).
 Proposals: TypeAlias = tuple[IntTensor | LongTensor, BoolTensor | None]
-#: A round of redraws makes about a quarter of the first number of proposals, within these bounds for each slot.
-_REDRAW_SHARE, _MIN_ATTEMPTS, _MAX_ATTEMPTS = 4, 4, 8
+#: A round of redraws makes about a quarter of the first number of proposals, and so many for each slot at least.
+_REDRAW_SHARE, _MIN_ATTEMPTS, _LAST_ATTEMPTS = 4, 4, 8
 #: When a round leaves more than this share of many slots open, there is next to nothing left to draw.
 _HOPELESS, _MANY = 0.98, 64
 
@@ -73,8 +73,12 @@ class Corruptor(nn.Module, ABC):
     #: In how many rounds rejected slots are proposed anew. A slot gets several proposals per round, the more the fewer
     #: slots are left, and the first good one is taken.
     redraws: ClassVar[int] = 6
+    #: How many proposals a rejected slot gets per round at most; the more, the fewer rounds.
+    most_attempts: ClassVar[int] = 8
     #: Who is asked, like :meth:`propose`, after all redraws and before the uniform draw; a method may set it.
     retreat: Callable[[Queries, int, torch.Generator], Proposals] | None = None
+    #: Whether what the retreat fills is flagged as ``fallback``, and counted as ``relaxed``.
+    retreat_is_fallback: bool = False
     #: Whether a query without any hit will never get one, so that asking again is of no use.
     hits_are_certain: bool = False
     #: Whether no hit is ever the replaced entity itself, so that nobody has to look.
@@ -112,7 +116,7 @@ class Corruptor(nn.Module, ABC):
         #: those constraints that have buffers, so that they are moved and saved with the corruptor
         self.constraint_modules = nn.ModuleList(rule for rule in self.constraints if isinstance(rule, nn.Module))
         self.generators = PrivateGenerators(seed)
-        #: drawn, (at first) rejected, fallback and turned negatives since construction
+        #: drawn, (at first) rejected, relaxed, fallback and turned negatives since construction
         self.counts: Counter[str] = Counter()
 
     @abstractmethod
@@ -209,18 +213,27 @@ class Corruptor(nn.Module, ABC):
         for _ in range(self.redraws):
             if not len(slots):
                 break
-            attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), _MIN_ATTEMPTS), _MAX_ATTEMPTS)
+            attempts = min(max(len(flat) // (_REDRAW_SHARE * len(slots)), _MIN_ATTEMPTS), self.most_attempts)
             left = self._redraw(queries, codes, flat, n, slots, authors, attempts, generator)
             hopeless = len(slots) >= _MANY and len(left) > _HOPELESS * len(slots)
             slots = left
             if hopeless:
                 break
+        relaxed = slots[:0]
         if self.retreat is not None and len(slots):
-            slots = self._redraw(queries, codes, flat, n, slots, authors, _MAX_ATTEMPTS, generator, retreat=True)
+            left = self._redraw(queries, codes, flat, n, slots, authors, _LAST_ATTEMPTS, generator, retreat=True)
+            if self.retreat_is_fallback:
+                relaxed = slots[~torch.isin(slots, left)]
+                self.counts["relaxed"] += len(relaxed)
+                self.counts["fallback"] += len(relaxed)
+            slots = left
         slots = torch.cat([slots, barren]) if len(barren) else slots
-        if not len(slots):
+        if not len(slots) and not len(relaxed):
             return ids, torch.zeros(1, dtype=torch.bool, device=ids.device).expand(ids.shape), None
         fallback = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
+        fallback.view(-1)[relaxed] = True
+        if not len(slots):
+            return ids, fallback, None
         if not self.uniform_is_native:
             fallback.view(-1)[slots] = True
             self.counts["fallback"] += len(slots)
@@ -315,11 +328,11 @@ class Corruptor(nn.Module, ABC):
             rows = self._row(slots, ids.shape[-1])
             known = self.index.confirm(codes.index_select(0, rows), ids.view(-1).index_select(0, slots))
             return slots.index_select(0, flat_nonzero(known))
-        slots = flat_nonzero(suspect.logical_or_(wrong))
-        rows = self._row(slots, ids.shape[-1])
-        bad = self.index.confirm(codes.index_select(0, rows), ids.view(-1).index_select(0, slots))
-        bad |= wrong.view(-1).index_select(0, slots)
-        return slots.index_select(0, flat_nonzero(bad))
+        doubt = flat_nonzero(suspect.logical_and_(~wrong))
+        rows = self._row(doubt, ids.shape[-1])
+        known = self.index.confirm(codes.index_select(0, rows), ids.view(-1).index_select(0, doubt))
+        wrong = wrong.contiguous().view(-1)
+        return flat_nonzero(wrong.index_fill(0, doubt.index_select(0, flat_nonzero(known)), 1))
 
     def _uniform(self, queries: Queries, generator: torch.Generator) -> tuple[LongTensor, LongTensor | None]:
         """Return one exact uniform draw per query, shape ``(q,)``, and the sides if some had to be turned."""

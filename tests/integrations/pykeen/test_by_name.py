@@ -19,7 +19,7 @@ PIPELINE = (
     "from pykeen.pipeline import pipeline; pipeline(dataset='umls', model='TransE', negative_sampler='lemon', epochs=2)"
 )
 ALL_NAMES = (
-    "('kgneg-uniform', 'kgneg-bernoulli', 'popularity', 'typed', 'taxonomy', 'lemon', 'lemon+', 'sans', "
+    "('kgneg-uniform', 'kgneg-bernoulli', 'popularity', 'typed', 'taxonomy', 'lemon', 'lemon+', 'concept', 'sans', "
     "'mixture', 'given', 'dynamic', 'nscaching')"
 )
 LOOK_UP = (

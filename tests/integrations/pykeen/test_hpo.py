@@ -55,6 +55,17 @@ RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
         "missing_text": {"type": "categorical", "choices": ["error", "label"]},
         "encoder": {"type": "categorical", "choices": ["lexical"]},
     },
+    "concept": COMMON
+    | {
+        "sides": SIDES,
+        "fn_budget": BUDGET,
+        "features": {"type": "categorical", "choices": ["auto", "relations"]},
+        "mode": {"type": "categorical", "choices": ["weighted", "paper"]},
+        "budget": {"type": float, "low": 0.1, "high": 0.3},
+        "proposal": {"type": "categorical", "choices": ["owners", "uniform"]},
+        "encoder": {"type": "categorical", "choices": ["lexical"]},
+        "precompute": {"type": "categorical", "choices": [True, False]},
+    },
     "lemon": COMMON
     | {
         "sides": SIDES,

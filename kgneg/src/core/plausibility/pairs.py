@@ -11,7 +11,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.modules import BufferModule
 from kgneg.core.plausibility.planted import Planted, plant
 from kgneg.core.plausibility.prior import uniform_examples
-from kgneg.core.plausibility.regression import fit_logistic
+from kgneg.core.plausibility.regression import combine_quadratic, fit_logistic, fit_quadratic
 from kgneg.core.plausibility.resemblance import PairResemblance, draw_typed
 from kgneg.core.plausibility.vectors import adjacency_vectors
 from kgneg.core.queries import Queries
@@ -23,7 +23,6 @@ __all__ = ["NeighbourPrior"]
 
 _EXAMPLES = 20_000  # of each kind
 _FEATURES = len(PairResemblance.NAMES)
-_REACH = 4.0  # standard deviations from which on a feature does not count more
 _PURPOSE = 0x6E6569676862
 
 #: Which negatives the weights are learned against: a name, or what makes their corruptor for a graph.
@@ -175,7 +174,8 @@ class NeighbourPrior(BufferModule):
             turned = Queries.from_triples(drawn, side)
             others = features(turned, turned.replaced.int()[:, None])
             parts = [uniform, others.squeeze(1)] if negatives == "mixed" else [others.squeeze(1)]
-        weights = _weights(hidden, [part for part in parts if len(part)])
+        weights = fit_quadratic(hidden, [part for part in parts if len(part)])
+        del weights["bias"]  # calibration finds another
         made = cls(features, bias=0.0, base=0.0, **weights)
         made._calibrate(table, labels, importance)
         return made
@@ -231,9 +231,7 @@ class NeighbourPrior(BufferModule):
         return found.view(triples.shape[:-1])
 
     def _combined(self, table: FloatTensor) -> FloatTensor:
-        scale = torch.where(self.spread > 0, 1 / self.spread, 0.0)
-        place = table.sub_(self.mean).mul_(scale).clamp_(-_REACH, _REACH)
-        total: FloatTensor = (place @ self.quadratic).add_(self.linear).mul_(place).sum(dim=-1)
+        total = combine_quadratic(table, self.mean, self.spread, self.linear, self.quadratic)
         return total.add_(self.bias)
 
     def _calibrate(self, table: FloatTensor, labels: torch.Tensor, importance: torch.Tensor) -> None:
@@ -272,27 +270,3 @@ def _drawn(planted: Planted, negatives: Against, generator: torch.Generator) -> 
         found = drawn.triples.view(-1, 3)[~drawn.fallback.reshape(-1)]
         found = found[~planted.index.contains(found)]
     return found[~planted.hidden_index.contains(found)]
-
-
-def _weights(hidden: FloatTensor, kinds: list[FloatTensor]) -> dict[str, FloatTensor]:
-    """Return what a regression on features and their products learns, every kind of negative counting alike."""
-    if not len(hidden) or not kinds:
-        zeros = torch.zeros(_FEATURES)
-        return {"mean": zeros, "spread": zeros, "linear": zeros, "quadratic": torch.zeros(_FEATURES, _FEATURES)}
-    table = torch.cat([hidden, *kinds]).double()
-    share = torch.cat(
-        [torch.full((len(hidden),), 1 / len(hidden))]
-        + [torch.full((len(part),), 1 / (len(kinds) * len(part))) for part in kinds]
-    ).double()
-    share /= share.sum()
-    mean = share @ table
-    spread = (share @ (table - mean).square()).sqrt()
-    spread = torch.where(spread > 1e-6, spread, 0.0)
-    place = ((table - mean) * torch.where(spread > 0, 1 / spread, 0.0)).clamp(-_REACH, _REACH)
-    upper = torch.triu_indices(_FEATURES, _FEATURES)
-    examples = torch.cat([place, place[:, upper[0]] * place[:, upper[1]]], dim=-1)
-    labels = (torch.arange(len(table)) < len(hidden)).double()
-    found, _ = fit_logistic(examples.numpy(), labels.numpy(), share.numpy(), penalty=1 / len(hidden))
-    quadratic = torch.zeros(_FEATURES, _FEATURES, dtype=torch.float64)
-    quadratic[upper[0], upper[1]] = found[_FEATURES:]
-    return {"mean": mean, "spread": spread, "linear": found[:_FEATURES], "quadratic": quadratic}

@@ -16,6 +16,7 @@ from pykeen.sampling.filtering import filterer_resolver
 from pykeen.triples.weights import loss_weighter_resolver
 
 from kgneg.integrations.pykeen.base import KgnegNegativeSampler
+from kgneg.integrations.pykeen.concept import ConceptNegativeSampler
 from kgneg.integrations.pykeen.confidence import ConfidenceWeighter
 from kgneg.integrations.pykeen.datasets import KgnegDataset, to_pykeen
 from kgneg.integrations.pykeen.dynamic import DynamicNegativeSampler
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SAMPLERS",
+    "ConceptNegativeSampler",
     "ConfidenceWeighter",
     "DynamicNegativeSampler",
     "ExactFilterer",
@@ -71,6 +73,7 @@ SAMPLERS: tuple[type[KgnegNegativeSampler], ...] = (
     TaxonomyNegativeSampler,
     LemonNegativeSampler,
     LemonPlusNegativeSampler,
+    ConceptNegativeSampler,
     SansNegativeSampler,
     MixtureNegativeSampler,
     GivenNegativeSampler,

@@ -26,7 +26,7 @@ from kgneg.integrations.pykeen.texts import entity_texts
 from kgneg.samplers import TaxonomyCorruptor
 from kgneg.samplers.neighbourhoods import edit_distance_pools, embedding_pools, same_names, unite
 
-__all__ = ["TaxonomyNegativeSampler"]
+__all__ = ["TaxonomyNegativeSampler", "hierarchy_of_relations", "likely_hierarchy"]
 
 logger = logging.getLogger(__name__)
 
@@ -246,19 +246,31 @@ def _found(setup: Setup, labels: Labels, hierarchy: Any) -> Taxonomy:
     if hierarchy is not None and not isinstance(hierarchy, str):
         raise InvalidInputError(f"hierarchy={hierarchy!r}: give the name of a relation, 'types', a file or a Taxonomy")
     if hierarchy is None:
-        upward = [one for words in _UPWARD for one in labels.relations if _says(one, words)][:1]
-        if not upward and not labels.types:
+        upward = likely_hierarchy(labels)
+        if upward is None and not labels.types:
             raise InvalidInputError(
                 "no relation of the graph looks like a hierarchy, and no types came with it; name one with "
                 f"hierarchy='...': a relation ({', '.join(labels.relations[:5])}, ...) from narrower to broader "
                 "entities, or a file with a taxonomy"
             )
-        hierarchy = upward[0] if upward else "types"
+        hierarchy = upward or "types"
         logger.info("the hierarchy is %s", f"the relation {hierarchy!r}" if upward else "that of the types")
     if hierarchy == "types":
         if not labels.types:
             raise InvalidInputError("hierarchy='types', but no types came with the graph")
         return Taxonomy.from_pairs(labels.types, name="types", cycles="drop")
+    return hierarchy_of_relations(setup, labels, hierarchy)
+
+
+def hierarchy_of_relations(setup: Setup, labels: Labels, hierarchy: str) -> Taxonomy:
+    """Return the hierarchy that relations of the graph make.
+
+    :param setup: the graph
+    :param labels: its labels
+    :param hierarchy: the labels of relations from narrower to broader entities, with commas between them
+    :returns: the hierarchy; its concepts are entity labels
+    :raises InvalidInputError: if there is no such relation, or no training triple with it
+    """
     wanted = [one.strip() for one in hierarchy.split(",")]
     unknown = [one for one in wanted if one not in labels.relations]
     if unknown:
@@ -275,6 +287,15 @@ def _found(setup: Setup, labels: Labels, hierarchy: Any) -> Taxonomy:
     if not pairs:
         raise InvalidInputError(f"hierarchy={hierarchy!r}: there is no training triple with this relation")
     return Taxonomy.from_pairs(pairs, name=hierarchy, cycles="drop")
+
+
+def likely_hierarchy(labels: Labels) -> str | None:
+    """Return the relation that leads from narrower to broader entities, as far as names tell.
+
+    :param labels: the labels of the graph
+    :returns: the label of the likeliest relation, or ``None``
+    """
+    return next((one for words in _UPWARD for one in labels.relations if _says(one, words)), None)
 
 
 def _says(relation: str, words: tuple[str, ...]) -> bool:

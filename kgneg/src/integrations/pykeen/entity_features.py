@@ -1,0 +1,177 @@
+"""What entities are about: features from plain arguments, or from what a graph has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from kgneg.core.candidates import CandidateIndex
+from kgneg.core.errors import InvalidInputError
+from kgneg.integrations.pykeen.factories import Labels, find_labels
+from kgneg.integrations.pykeen.setup import Setup
+from kgneg.integrations.pykeen.taxonomy import hierarchy_of_relations, likely_hierarchy
+from kgneg.samplers import signature_features
+
+__all__ = ["SOURCES", "entity_features", "type_features"]
+
+logger = logging.getLogger(__name__)
+
+#: Where features come from: whatever there is; the types of the graph; the ancestors in a relation of the graph such
+#: as hypernyms; the ends of relations that an entity is known at; the words of the texts.
+SOURCES = ("auto", "types", "hierarchy", "relations", "words")
+#: From which share of the entities on types and ancestors are enough.
+_ENOUGH = 0.5
+_STEPS = 2
+
+
+def entity_features(setup: Setup, features: Any, texts: Any) -> tuple[CandidateIndex, list[str]]:
+    """Return the features of the entities.
+
+    :param setup: the graph
+    :param features: names of :data:`SOURCES`, with ``+`` between them; or features by entity label (a mapping, or a
+        file with two columns); or a :class:`~kgneg.core.candidates.CandidateIndex` of entities x features
+    :param texts: for words, see ``lemon``
+    :returns: entities x features, and which sources they are from
+    :raises InvalidInputError: if a source is unknown or has nothing for any entity
+    """
+    if isinstance(features, CandidateIndex):
+        if features.num_rows != setup.num_entities:
+            raise InvalidInputError(f"features of {features.num_rows} entities do not fit {setup.num_entities}")
+        return features, ["given"]
+    if isinstance(features, Mapping) or (isinstance(features, str | Path) and Path(features).is_file()):
+        return _given(setup, features), ["given"]
+    if not isinstance(features, str):
+        raise InvalidInputError(f"features={features!r}: give {', '.join(SOURCES)}, a file, or features by label")
+    names = [one.strip() for one in features.split("+")]
+    unknown = [one for one in names if one not in SOURCES]
+    if unknown:
+        raise InvalidInputError(
+            f"features={features!r}: {unknown[0]!r} is neither a file nor one of {', '.join(SOURCES)}"
+        )
+    if names == ["auto"]:
+        return _found(setup)
+    makers: dict[str, Callable[[], CandidateIndex | None]] = {
+        "types": lambda: type_features(setup),
+        "hierarchy": lambda: _ancestors(setup, required=True),
+        "relations": lambda: _signature(setup),
+        "words": lambda: _words(setup, texts),
+        "auto": lambda: _found(setup)[0],
+    }
+    return _united([part for part in (makers[name]() for name in names) if part is not None]), names
+
+
+def _found(setup: Setup) -> tuple[CandidateIndex, list[str]]:
+    """Return types and ancestors where there are any, and what relations say where those are not enough."""
+    labels = find_labels(setup.mapped_triples, setup.num_entities, using="types")
+    found: dict[str, CandidateIndex] = {}
+    if labels is not None and labels.types:
+        try:
+            found["types"] = type_features(setup)
+        except InvalidInputError:
+            logger.info("the types of the graph are for none of its entities")
+    ancestors = _ancestors(setup, required=False)
+    if ancestors is not None:
+        found["hierarchy"] = ancestors
+    if found:
+        having = torch.stack([one.size(torch.arange(setup.num_entities)) > 0 for one in found.values()]).any(dim=0)
+    if not found or float(having.float().mean()) < _ENOUGH:
+        found["relations"] = _signature(setup)
+    logger.info("features of the entities come from: %s", ", ".join(found))
+    return _united(list(found.values())), list(found)
+
+
+def type_features(setup: Setup) -> CandidateIndex:
+    """Return the types that came with the graph.
+
+    :param setup: the graph
+    :returns: entities x types
+    :raises InvalidInputError: if no types came with it, or none is for an entity
+    """
+    labels = find_labels(setup.mapped_triples, setup.num_entities, using="types")
+    if labels is None or not labels.types:
+        raise InvalidInputError(
+            "types are asked for, but none came with the graph: load it with kgneg.datasets from a folder or RDF file "
+            "that has some, or give features by entity label"
+        )
+    return _by_label(labels, labels.types, setup.num_entities, "the types of the graph")
+
+
+def _given(setup: Setup, features: Any) -> CandidateIndex:
+    from kgneg.datasets import read_types
+
+    labels = find_labels(setup.mapped_triples, setup.num_entities)
+    if labels is None:
+        raise InvalidInputError("features are given by label, but no triples factory with labels is in memory")
+    if isinstance(features, Mapping):
+        pairs = [(str(label), str(one)) for label, several in features.items() for one in several]
+        return _by_label(labels, tuple(pairs), setup.num_entities, "the given mapping")
+    return _by_label(labels, read_types(features), setup.num_entities, str(features))
+
+
+def _by_label(labels: Labels, pairs: tuple[tuple[str, str], ...], num_entities: int, source: str) -> CandidateIndex:
+    entity = {label: number for number, label in enumerate(labels.entities)}
+    number = {name: place for place, name in enumerate(sorted({name for _, name in pairs}))}
+    known = [(entity[label], number[name]) for label, name in pairs if label in entity]
+    if not known:
+        raise InvalidInputError(
+            f"{source}: {len(pairs)} features, but none for an entity of the graph, such as {labels.entities[0]!r}"
+        )
+    rows, members = torch.tensor(known).unbind(-1)
+    return CandidateIndex.from_pairs(rows, members, num_rows=num_entities, num_columns=len(number))
+
+
+def _signature(setup: Setup) -> CandidateIndex:
+    return signature_features(setup.mapped_triples.cpu(), **setup.sizes)
+
+
+def _ancestors(setup: Setup, *, required: bool) -> CandidateIndex | None:
+    labels = find_labels(setup.mapped_triples, setup.num_entities)
+    relation = None if labels is None else likely_hierarchy(labels)
+    if labels is None or relation is None:
+        if required:
+            raise InvalidInputError(
+                "a hierarchy is asked for, but no relation of the graph looks like one, such as hypernym or subclass of"
+            )
+        return None
+    taxonomy = hierarchy_of_relations(setup, labels, relation)
+    entity = {label: number for number, label in enumerate(labels.entities)}
+    ids = torch.tensor([entity[concept] for concept in taxonomy.concepts])
+    row, parent = (part.numpy() for part in taxonomy.parents.pairs())
+    shape = (len(taxonomy), len(taxonomy))
+    # what is broader than something is a feature of itself as well
+    broader = np.unique(parent)
+    start = np.concatenate([row, broader]), np.concatenate([parent, broader])
+    up = scipy.sparse.csr_array((np.ones(len(start[0]), dtype=np.int32), start), shape=shape)
+    reached = up
+    for _ in range(_STEPS - 1):
+        reached = reached @ up
+    at, above = (torch.from_numpy(one.astype(np.int64)) for one in reached.nonzero())
+    return CandidateIndex.from_pairs(ids[at], ids[above], num_rows=setup.num_entities, num_columns=setup.num_entities)
+
+
+def _words(setup: Setup, texts: Any) -> CandidateIndex:
+    from kgneg.datasets import Conceptualiser
+    from kgneg.integrations.pykeen.texts import entity_texts
+
+    labels = find_labels(setup.mapped_triples, setup.num_entities, using="texts")
+    names = entity_texts(texts, labels, setup.num_entities, "label")
+    return Conceptualiser().conceptualise(names).features
+
+
+def _united(parts: list[CandidateIndex]) -> CandidateIndex:
+    """Return all features of several tables, side by side."""
+    if len(parts) == 1:
+        return parts[0]
+    rows, members, width = [], [], 0
+    for part in parts:
+        row, member = part.pairs()
+        rows.append(row.cpu())
+        members.append(member.cpu() + width)
+        width += part.num_columns
+    return CandidateIndex.from_pairs(torch.cat(rows), torch.cat(members), num_rows=parts[0].num_rows, num_columns=width)

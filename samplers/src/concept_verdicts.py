@@ -1,0 +1,145 @@
+"""A rule, worked out for all pairs of those who ask and candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse
+import torch
+from tqdm.auto import tqdm
+
+from kgneg.core.modules import BufferModule
+from kgneg.core.queries import Queries
+from kgneg.core.typing import BoolTensor, FloatTensor, IntTensor, LongTensor
+from kgneg.samplers.owner_profiles import OwnerProfiles
+
+__all__ = ["Rule", "Verdicts", "shares_any", "table_bits"]
+
+#: Pairs that are worked out at a time.
+_CELLS = 1 << 18
+
+#: Which candidates are refused, shape ``(k, c)``, for the queries of ``k`` entities at one end of a relation and all
+#: ``c`` candidates known there (the places from a first one on), given the weights of shared features, summed and in
+#: the mean over the owners.
+Rule = Callable[[Queries, int, FloatTensor, FloatTensor], BoolTensor]
+
+
+def shares_any(queries: Queries, first: int, some: FloatTensor, mean: FloatTensor) -> BoolTensor:
+    """Refuse candidates that share any feature: the paper's rule.
+
+    :param queries: ``k`` pairs
+    :param first: the first place
+    :param some: shape: ``(k, c)``, the weights of shared features, summed
+    :param mean: shape: ``(k, c)``, the same in the mean over the owners
+    :returns: shape: ``(k, c)``
+    """
+    del queries, first, mean
+    return some > 0
+
+
+def table_bits(profiles: OwnerProfiles, ends: tuple[int, ...]) -> int:
+    """Return the number of pairs that a table has a bit for.
+
+    :param profiles: the owners of each candidate
+    :param ends: the ends that are replaced, 0 for heads and 1 for tails
+    :returns: the number of bits, without those that fill up bytes
+    """
+    size = profiles.start.diff().view(-1, 2)
+    return len(ends) * int(size.prod(dim=-1).sum())
+
+
+class Verdicts(BufferModule):
+    """One bit for each entity known at one end of a relation and each candidate for the other: whether it is refused.
+
+    Reading a bit is many times faster than comparing features. It says nothing about queries that are not among the
+    known pairs.
+
+    :param profiles: the owners of each candidate
+    :param rule: which candidates are refused
+    :param ends: the ends that are replaced, 0 for heads and 1 for tails
+
+    >>> from kgneg.core.candidates import CandidateIndex
+    >>> features = CandidateIndex.from_lists([[0], [1], [0, 1], [], []], num_columns=2)
+    >>> triples = torch.tensor([[0, 0, 3], [1, 0, 4], [2, 0, 4]])
+    >>> profiles = OwnerProfiles(triples, features, num_entities=5, num_relations=1, drop_universal=False)
+    >>> queries = Queries.from_triples(torch.tensor([[0, 0, 3]]), torch.tensor([2]))
+    >>> asking, places = profiles.asking(queries), profiles.places(queries, torch.tensor([[3, 4]]))
+    >>> Verdicts(profiles, shares_any)(asking, places)[0].tolist()
+    [[True, True]]
+    """
+
+    base: torch.Tensor
+    bits: torch.Tensor
+
+    def __init__(self, profiles: OwnerProfiles, rule: Rule, *, ends: tuple[int, ...] = (0, 1)) -> None:
+        super().__init__()
+        size = profiles.start.diff()
+        own = torch.repeat_interleave(torch.arange(len(size)), size)
+        asked = own.bitwise_xor(1)
+        there = torch.isin(asked % 2, torch.tensor(ends))
+        width = torch.where(there, (size[asked] + 7) // 8 * 8, 0)
+        end = width.cumsum(0)
+        # for each place, who asks from there: where its bits begin, less the first place of the slot that it asks for
+        base = torch.where(there, end - width - profiles.start[asked], torch.iinfo(torch.int32).min)
+        self.register_buffer("base", base.int() if int(end[-1]) < 2**31 else base)
+        self.register_buffer("bits", torch.from_numpy(_work_out(profiles, rule, ends, int(end[-1]) // 8)))
+
+    def forward(self, asking: IntTensor, places: IntTensor) -> tuple[BoolTensor, LongTensor]:
+        """Return which candidates are refused.
+
+        :param asking: shape: ``(q,)``, from :meth:`~kgneg.samplers.owner_profiles.OwnerProfiles.asking`
+        :param places: shape: ``(q, n)``; -1 for a candidate without owners, whose verdict is arbitrary
+        :returns: shape: ``(q, n)``, and the rows of queries that nothing is known about
+        """
+        base = self.base.index_select(0, asking.clamp(min=0))
+        bit = (base[:, None] + places).clamp_(min=0)
+        word = self.bits.index_select(0, bit.bitwise_right_shift(3).view(-1)).view(bit.shape)
+        found = word.bitwise_right_shift_(bit.to(torch.uint8).bitwise_and_(7)).bitwise_and_(1).view(torch.bool)
+        lowest = torch.iinfo(torch.int32).min
+        return found, ((asking < 0) | (base == lowest)).nonzero().squeeze(-1)
+
+
+def _work_out(profiles: OwnerProfiles, rule: Rule, ends: tuple[int, ...], length: int) -> np.ndarray:
+    """Return the bits, packed."""
+    bits = np.zeros(length, dtype=np.uint8)
+    start = profiles.start.tolist()
+    at = 0
+    names = tqdm(range(len(start) - 1), desc="candidates", unit="end", disable=None, leave=False)
+    for slot in names:
+        begin, end = start[slot ^ 1], start[(slot ^ 1) + 1]
+        if begin == end or (slot ^ 1) % 2 not in ends:
+            continue
+        profile, share = _columns(profiles, begin, end)
+        step = max(_CELLS // (end - begin), 1)
+        for low in range(start[slot], start[slot + 1], step):
+            kept = profiles.member[low : min(low + step, start[slot + 1])].long()
+            relation, side = torch.full_like(kept, slot // 2), torch.full_like(kept, 2 * ((slot ^ 1) % 2))
+            queries = Queries(kept, relation, kept, side)
+            asking = _asking(profiles, queries)
+            some = torch.from_numpy((asking @ profile).toarray())
+            mean = some if rule is shares_any else torch.from_numpy((asking @ share).toarray())
+            packed = np.packbits(rule(queries, begin, some, mean).numpy(), axis=-1, bitorder="little").ravel()
+            bits[at : at + len(packed)] = packed
+            at += len(packed)
+    return bits
+
+
+def _columns(profiles: OwnerProfiles, begin: int, end: int) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
+    """Return which features the owners of some places have, and which share of them; features x places."""
+    place = (profiles.keys % profiles.num_places).numpy()
+    own = np.flatnonzero((place >= begin) & (place < end))
+    feature = (profiles.keys[torch.from_numpy(own)] // profiles.num_places).numpy()
+    shape = (profiles.num_features, end - begin)
+    share = profiles.share.numpy()[own]
+    at = (feature, place[own] - begin)
+    ones = np.ones(len(own), dtype=np.float32)
+    return scipy.sparse.csr_array((ones, at), shape=shape), scipy.sparse.csr_array((share, at), shape=shape)
+
+
+def _asking(profiles: OwnerProfiles, queries: Queries) -> scipy.sparse.csr_array:
+    """Return the weights of the features of those who ask, queries x features."""
+    row, feature, weight = profiles.asked(queries)
+    return scipy.sparse.csr_array(
+        (weight.numpy(), (row.numpy(), feature.numpy())), shape=(len(queries), profiles.num_features)
+    )
