@@ -35,7 +35,9 @@ def atomic_files(data: Path) -> tuple[Path, Path]:
 
 def concept_table(data: Path) -> ConceptTable:
     """Return the concepts that people accepted for instances in events."""
-    paths = [data / "commonsense" / "concepts" / f"stage2_event_concepts_{part}.tsv.gz" for part in ("trn", "dev", "tst")]
+    paths = [
+        data / "commonsense" / "concepts" / f"stage2_event_concepts_{part}.tsv.gz" for part in ("trn", "dev", "tst")
+    ]
     for path in paths:
         if not path.is_file():
             raise MissingDataError(f"there is no file {path}; set KGNEG_DATA")

@@ -42,14 +42,16 @@ def test_every_tutorial_is_run() -> None:
         "10_negatives_from_a_linked_graph",
         "11_find_skills_in_job_ads",
         "12_topics_of_any_vocabulary",
+        "13_distractors_for_a_quiz",
     ], "write a test that runs the new tutorial"
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_is_short(path: Path) -> None:
-    # the fourth has a table of settings, the eighth and the eleventh make their own data, the ninth writes it all down
+    # the fourth has a table of settings; the eighth, the eleventh and the last make their own data; the ninth writes it
+    # all down
     long = {"04_link_prediction": 180, "08_clean_a_data_set": 220, "09_recommend_without_negatives": 190}
-    long["11_find_skills_in_job_ads"] = 160
+    long |= {"11_find_skills_in_job_ads": 160, "13_distractors_for_a_quiz": 210}
     limit = long.get(path.stem, 130)
     assert len(path.read_text(encoding="utf-8").splitlines()) < limit
 
@@ -238,3 +240,26 @@ def test_topics_of_any_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(rows) == ["cosine of labels", *(f"classifiers, {one}" for one in ("random", "siblings", "both"))]
     assert min(value for name, value in rows.items() if name != "cosine of labels") > rows["cosine of labels"]
     assert drawn.startswith("wrong answers for rain:") and drawn.endswith("True\n")
+
+
+@pytest.mark.slow
+def test_distractors_for_a_quiz(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "13_distractors_for_a_quiz")
+    data, quiz, counts, forbidden, table = run_tutorial(path, tmp_path).split("\n\n")
+    assert data.startswith("176 true triples, of which 112 are written down\nbarn owl: word 'barn'")
+    *asked, written = quiz.splitlines()
+    assert len(asked) == 3 and all(line.count(", ") == 2 for line in asked)
+    assert written == "written: 111 questions"
+    assert len((tmp_path / "quiz.jsonl").read_text(encoding="utf-8").splitlines()) == 111
+    lines = [line.rsplit(maxsplit=2) for line in counts.splitlines()[1:]]
+    right = {name.strip(): float(share.rstrip("%")) for name, share, _ in lines}
+    assert list(right) == ["random", "keyword", "concept, paper", "concept, budget .1", "concept, budget .2"]
+    assert right["random"] == right["keyword"] > right["concept, budget .1"] > right["concept, budget .2"]
+    assert right["random"] > right["concept, paper"]
+    assert forbidden.endswith("fallback 333, questions with fallback 111")
+    rows = {
+        name: [float(one.rstrip("%")) for one in numbers] for name, *numbers in map(str.split, table.splitlines()[1:])
+    }
+    assert list(rows) == ["kgneg-uniform", "typed", "concept", "concept:budget=0.5"]
+    held_out = [row[0] for row in rows.values()]
+    assert held_out[0] == 1 < held_out[3] < held_out[2] < held_out[1]

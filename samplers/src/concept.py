@@ -18,7 +18,7 @@ from kgneg.samplers.kinds import SharedKinds
 __all__ = ["ConceptCorruptor"]
 
 #: of how many candidates the ones that share least are taken where all that were drawn are refused
-_LAST = 32
+_LAST = 16
 
 
 class ConceptCorruptor(BufferModule, Corruptor):
@@ -164,19 +164,46 @@ class ConceptCorruptor(BufferModule, Corruptor):
         assert hit is not None  # noqa: S101
         return torch.cat([ids, others], dim=-1), torch.cat([hit, good], dim=-1)
 
+    def _redraw(
+        self,
+        queries: Queries,
+        codes: LongTensor | None,
+        flat: IntTensor,
+        n: int,
+        slots: LongTensor,
+        *args: Any,
+        **how: Any,
+    ) -> LongTensor:
+        if self.verdicts is None or self.kinds is not None or codes is None or how.get("retreat"):
+            return super()._redraw(queries, codes, flat, n, slots, *args, **how)
+        # where everything is refused or known there is nothing to draw
+        asking = self.profiles.asking(queries)
+        closed = self.verdicts.closed[asking.clamp(min=0)] & (asking >= 0)
+        at = closed.index_select(0, self._row(slots, n))
+        left = super()._redraw(queries, codes, flat, n, slots[~at], *args, **how)
+        return torch.cat([slots[at], left])
+
     def _relaxed(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
         """Return those of some more draws that are least likely to be right, the best first."""
-        places, hit = self.pools.sample(self.profiles.slots(queries), max(_LAST, n), generator)
+        # the same query for several slots: each begins with another one of its draws
+        parts = torch.stack([queries.side, queries.kept, queries.replaced, queries.relation])
+        same = torch.zeros(len(queries), dtype=torch.bool, device=parts.device)
+        same[1:] = (parts[:, 1:] == parts[:, :-1]).all(dim=0)
+        first = (~same).nonzero().squeeze(-1)
+        number = (~same).cumsum(0) - 1
+        turn = torch.arange(len(queries), device=parts.device) - first[number]
+        asked = queries[first]
+        places, hit = self.pools.sample(self.profiles.slots(asked), max(_LAST, n), generator)
         ids = self.profiles.member.index_select(0, places.view(-1)).view(places.shape)
-        plausible = (
-            self.profiles.overlap(queries, places)[0] if self.score is None else self.score(queries, ids, places)
-        )
-        bad = ~hit | self.forbidden(queries, ids)
+        plausible = self.profiles.overlap(asked, places)[0] if self.score is None else self.score(asked, ids, places)
+        bad = ~hit | self.forbidden(asked, ids)
         if self.kinds is not None:
-            bad = bad | ~self.kinds.shared(queries.replaced, ids)
-        plausible = plausible.masked_fill(bad, torch.inf)
-        least, order = plausible.sort(dim=-1, stable=True)
-        return ids.gather(-1, order)[:, :n].contiguous(), least[:, :n] < torch.inf
+            bad = bad | ~self.kinds.shared(asked.replaced, ids)
+        least, order = plausible.masked_fill(bad, torch.inf).sort(dim=-1, stable=True)
+        ids = ids.gather(-1, order)
+        good = (least < torch.inf).sum(dim=-1)[number, None]
+        rank = (torch.arange(n, device=ids.device) + turn[:, None]).remainder(good.clamp(min=1))
+        return ids[number].gather(-1, rank), (good > 0).expand(rank.shape)
 
     @property
     def retreat(self) -> Any:  # type: ignore[override]

@@ -118,7 +118,7 @@ def learn_concepts(
             assert score is not None and limit is not None  # noqa: S101
             return score.of_range(queries, first, some, mean) > limit[int(queries.side[0] == TAIL)]
 
-        verdicts = Verdicts(profiles, shares_any if score is None else too_high, ends=ends)
+        verdicts = Verdicts(profiles, shares_any if score is None else too_high, known=torch.unique(triples, dim=0), ends=ends)
     return ConceptParts(profiles, pools, score, limit, verdicts)
 
 

@@ -186,18 +186,18 @@ class ConceptScore(BufferModule):
         places = self.profiles.places(queries, ids) if places is None else places
         out = self.linear.new_empty(ids.shape)
         step = max(_CELLS // max(ids.shape[-1], 1), 1)
-        for begin in range(0, len(ids), step):
-            rows = torch.arange(begin, min(begin + step, len(ids)), device=ids.device)
-            part, here = queries[rows], places[rows]
-            planes = self._planes(part, ids[rows], here).view(len(self.NAMES), -1)
-            kind = ((part.side == TAIL)[:, None] * 2 + (here >= 0)).view(-1)
-            scores = self.linear.new_empty(kind.shape)
-            for one in range(4):
-                own = (kind == one).nonzero().squeeze(-1)
-                if not len(own):
+        for side in (HEAD, TAIL):
+            for rows in torch.split((queries.side == side).nonzero().squeeze(-1), step):
+                here = places[rows]
+                planes = self._planes(queries[rows], ids[rows], here)
+                known = here >= 0
+                if bool(known.all()):
+                    out[rows] = self._combined(planes, side + 1)
                     continue
-                scores[own] = self._combined(planes[:, own], one)
-            out[rows] = scores.view(here.shape)
+                scores = self.linear.new_empty(here.shape)
+                for kind, mask in ((side, ~known), (side + 1, known)):
+                    scores[mask] = self._combined(planes[:, mask], kind)
+                out[rows] = scores
         return out
 
     def of_range(self, queries: Queries, first: int, some: FloatTensor, mean: FloatTensor) -> FloatTensor:

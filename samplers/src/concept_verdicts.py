@@ -57,6 +57,7 @@ class Verdicts(BufferModule):
 
     :param profiles: the owners of each candidate
     :param rule: which candidates are refused
+    :param known: shape: ``(m, 3)``, triples that are no negatives either, for :attr:`closed`
     :param ends: the ends that are replaced, 0 for heads and 1 for tails
 
     >>> from kgneg.core.candidates import CandidateIndex
@@ -71,8 +72,11 @@ class Verdicts(BufferModule):
 
     base: torch.Tensor
     bits: torch.Tensor
+    closed: BoolTensor
 
-    def __init__(self, profiles: OwnerProfiles, rule: Rule, *, ends: tuple[int, ...] = (0, 1)) -> None:
+    def __init__(
+        self, profiles: OwnerProfiles, rule: Rule, *, known: LongTensor | None = None, ends: tuple[int, ...] = (0, 1)
+    ) -> None:
         super().__init__()
         size = profiles.start.diff()
         own = torch.repeat_interleave(torch.arange(len(size)), size)
@@ -83,7 +87,17 @@ class Verdicts(BufferModule):
         # for each place, who asks from there: where its bits begin, less the first place of the slot that it asks for
         base = torch.where(there, end - width - profiles.start[asked], torch.iinfo(torch.int32).min)
         self.register_buffer("base", base.int() if int(end[-1]) < 2**31 else base)
-        self.register_buffer("bits", torch.from_numpy(_work_out(profiles, rule, ends, int(end[-1]) // 8)))
+        bits, refused = _work_out(profiles, rule, ends, int(end[-1]) // 8)
+        self.register_buffer("bits", torch.from_numpy(bits))
+        out = torch.from_numpy(refused)
+        for side in (2 * end for end in ends):
+            if known is not None:
+                queries = Queries.from_triples(known, torch.full((len(known),), side))
+                asking = profiles.asking(queries)
+                found, _ = self(asking, profiles.places(queries, queries.replaced[:, None]))
+                out.index_add_(0, asking.long(), (~found).long().squeeze(-1))
+        #: shape: ``(places,)``, whether all candidates are refused, or known, for the one who asks from there
+        self.register_buffer("closed", there & (out >= size[asked]))
 
     def forward(self, asking: IntTensor, places: IntTensor) -> tuple[BoolTensor, LongTensor]:
         """Return which candidates are refused.
@@ -100,17 +114,19 @@ class Verdicts(BufferModule):
         return found, ((asking < 0) | (base == lowest)).nonzero().squeeze(-1)
 
 
-def _work_out(profiles: OwnerProfiles, rule: Rule, ends: tuple[int, ...], length: int) -> np.ndarray:
-    """Return the bits, packed."""
+def _work_out(profiles: OwnerProfiles, rule: Rule, ends: tuple[int, ...], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bits, packed, and how many candidates are refused for each place."""
     bits = np.zeros(length, dtype=np.uint8)
+    refused = np.zeros(profiles.num_places, dtype=np.int64)
     start = profiles.start.tolist()
+    whole = _by_place(profiles)
     at = 0
     names = tqdm(range(len(start) - 1), desc="candidates", unit="end", disable=None, leave=False)
     for slot in names:
         begin, end = start[slot ^ 1], start[(slot ^ 1) + 1]
         if begin == end or (slot ^ 1) % 2 not in ends:
             continue
-        profile, share = _columns(profiles, begin, end)
+        profile, share = (one[:, begin:end].tocsr() for one in whole)
         step = max(_CELLS // (end - begin), 1)
         for low in range(start[slot], start[slot + 1], step):
             kept = profiles.member[low : min(low + step, start[slot + 1])].long()
@@ -119,22 +135,22 @@ def _work_out(profiles: OwnerProfiles, rule: Rule, ends: tuple[int, ...], length
             asking = _asking(profiles, queries)
             some = torch.from_numpy((asking @ profile).toarray())
             mean = some if rule is shares_any else torch.from_numpy((asking @ share).toarray())
-            packed = np.packbits(rule(queries, begin, some, mean).numpy(), axis=-1, bitorder="little").ravel()
+            found = rule(queries, begin, some, mean).numpy()
+            refused[low : low + len(kept)] = found.sum(axis=-1)
+            packed = np.packbits(found, axis=-1, bitorder="little").ravel()
             bits[at : at + len(packed)] = packed
             at += len(packed)
-    return bits
+    return bits, refused
 
 
-def _columns(profiles: OwnerProfiles, begin: int, end: int) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
-    """Return which features the owners of some places have, and which share of them; features x places."""
+def _by_place(profiles: OwnerProfiles) -> tuple[scipy.sparse.csc_array, scipy.sparse.csc_array]:
+    """Return which features the owners of places have, and which share of them; features x places."""
     place = (profiles.keys % profiles.num_places).numpy()
-    own = np.flatnonzero((place >= begin) & (place < end))
-    feature = (profiles.keys[torch.from_numpy(own)] // profiles.num_places).numpy()
-    shape = (profiles.num_features, end - begin)
-    share = profiles.share.numpy()[own]
-    at = (feature, place[own] - begin)
-    ones = np.ones(len(own), dtype=np.float32)
-    return scipy.sparse.csr_array((ones, at), shape=shape), scipy.sparse.csr_array((share, at), shape=shape)
+    feature = (profiles.keys // profiles.num_places).numpy()
+    shape = (profiles.num_features, profiles.num_places)
+    share = scipy.sparse.csc_array((profiles.share.numpy(), (feature, place)), shape=shape)
+    ones = scipy.sparse.csc_array((np.ones(share.nnz, dtype=np.float32), share.indices, share.indptr), shape=shape)
+    return ones, share
 
 
 def _asking(profiles: OwnerProfiles, queries: Queries) -> scipy.sparse.csr_array:
