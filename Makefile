@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp bench-noise bench-esco bench-rec build clean
+.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp bench-noise bench-esco bench-car bench-rec build clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -99,6 +99,9 @@ bench-noise: $(VENV)/.stamp-run ## compare the noise filter with cleanlab; NOISE
 
 bench-esco: $(VENV)/.stamp-run ## what finds skills in job ads; ESCO passes options, "--rows all" trains for hours
 	HF_HUB_OFFLINE=1 $(PY) benchmarks/esco.py $(ESCO)
+
+bench-car: $(VENV)/.stamp-run ## concept-constrained negatives beside CAR, for an hour; CAR passes options, "--parts speed"
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) benchmarks/car.py --docs docs $(CAR)
 
 bench-rec: $(VENV)/.stamp-run ## tune and compare recommenders, for many hours; REC passes options
 	$(PY) -m pip install --quiet -c constraints.txt --group bench

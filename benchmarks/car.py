@@ -7,9 +7,9 @@ judges negatives on CoDEx-S, an ordinary graph. No part needs a network.
     python benchmarks/car.py [--parts falsehood ckbp qa speed audit] [--data DATA] [--work FOLDER] [--docs docs]
 
 The files are looked for in the folders `commonsense` and `kg` of --data (KGNEG_DATA, or ../shared/data); a part whose
-files are not there is skipped with the reason. Parts may be run one after the other: with --docs, the figures of each are
-kept in results/car.json, and the tables of all parts there are written. `qa` keeps each training in a file of --work, so
-that a run that was interrupted goes on; take another folder for other settings.
+files are not there is skipped with the reason. Parts may be run one after the other: with --docs, the figures of each
+are kept in results/car.json, and the tables of all parts there are written. `qa` keeps each training in a file of
+--work, so that a run that was interrupted goes on; take another folder for other settings.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ import car_qa
 import car_speed
 import torch
 from car_data import MissingDataError, data_folder
-from esco import publish
 
+from esco import publish
 from kgneg.core.storage import atomic_path
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=1_000, help="of the bootstrap")
     parser.add_argument("--steps", type=int, default=64, help="qa: batches of 32 questions of each training")
     parser.add_argument("--layers", type=int, default=2, help="qa: how many of the last layers are trained")
-    parser.add_argument("--limit", type=int, help="qa: at most so many questions of each set are answered")
+    parser.add_argument("--limit", type=int, default=800, help="qa: at most so many questions of each set are answered")
     parser.add_argument("--rounds", type=int, default=7, help="speed: how often each way is timed")
     parser.add_argument("--loop-questions", type=int, default=2_000, help="speed: questions of the loop in a round")
     parser.add_argument("--draws", type=int, default=300_000, help="audit: negatives of each sampler")

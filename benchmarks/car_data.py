@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,15 @@ import torch
 
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.triples import TripleIndex
-from kgneg.datasets import ConceptFeatures, Conceptualiser, ConceptTable, read_atomic, read_concepts, read_wordnet
+from kgneg.datasets import (
+    ConceptFeatures,
+    ConceptTable,
+    Conceptualiser,
+    KnowledgeGraph,
+    read_atomic,
+    read_concepts,
+    read_wordnet,
+)
 
 #: who John and Tom are in this copy of ATOMIC
 ALIASES = {"John": "PersonX", "Tom": "PersonY"}
@@ -31,6 +40,12 @@ def atomic_files(data: Path) -> tuple[Path, Path]:
         if not path.is_file():
             raise MissingDataError(f"there is no file {path}; set KGNEG_DATA")
     return paths[0], paths[1]
+
+
+def labelled(graph: KnowledgeGraph, triples: torch.Tensor) -> Iterator[tuple[str, str, str]]:
+    """Give triples in words."""
+    for head, relation, tail in triples.tolist():
+        yield graph.entities[head], graph.relations[relation], graph.entities[tail]
 
 
 def concept_table(data: Path) -> ConceptTable:

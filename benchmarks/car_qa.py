@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from car_data import ALIASES, MissingDataError, atomic_files, concept_table, conceptualise
+from car_data import ALIASES, MissingDataError, atomic_files, concept_table, conceptualise, labelled
 from car_stats import markdown, middle
 
 from kgneg.core.storage import atomic_path
@@ -151,11 +151,6 @@ def part(questions: QuestionSet, limit: int | None) -> QuestionSet:
         return questions
     order = torch.randperm(len(questions), generator=torch.Generator().manual_seed(0))
     return questions.select(order[:limit].sort().values)
-
-
-def labelled(graph: KnowledgeGraph, triples: torch.Tensor) -> Iterator[tuple[str, str, str]]:
-    for head, relation, tail in triples.tolist():
-        yield graph.entities[head], graph.relations[relation], graph.entities[tail]
 
 
 def distractor_rates(graph: KnowledgeGraph, asked: QuestionSet, hidden: set[tuple[str, str, str]]) -> dict[str, Any]:

@@ -12,17 +12,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
-from car_data import ALIASES, Atomic, atomic_files, concept_table, conceptualise
+from car_data import ALIASES, Atomic, atomic_files, concept_table, conceptualise, labelled
 from car_stats import markdown
 
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor
 from kgneg.core.sides import SidePolicy
-from kgneg.datasets import Conceptualiser, read_atomic
+from kgneg.datasets import Conceptualiser, KnowledgeGraph, read_atomic
 from kgneg.qa import build_questions
 from kgneg.samplers import ConceptCorruptor
 
@@ -69,30 +70,24 @@ class Loop:
         return found
 
 
-def memory(corruptor: torch.nn.Module) -> int:
-    """Return the bytes of all tensors that a corruptor holds, each once."""
-    storages: dict[int, int] = {}
+def memory(held: Any) -> int:
+    """Return the bytes of all tensors that something holds, each once."""
+    sizes: dict[int, int] = {}
     seen: set[int] = set()
-    stack: list[Any] = [corruptor]
+    stack = [held]
     while stack:
         one = stack.pop()
         if isinstance(one, torch.Tensor):
-            storages[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
+            sizes[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
         elif isinstance(one, np.ndarray):
-            storages[one.__array_interface__["data"][0]] = one.nbytes
-        elif id(one) not in seen and (hasattr(one, "__dict__") or isinstance(one, dict | list | tuple)):
+            sizes[one.__array_interface__["data"][0]] = one.nbytes
+        elif id(one) not in seen and not isinstance(one, type | FunctionType):
             seen.add(id(one))
             if isinstance(one, dict):
                 stack += one.values()
             else:
-                stack += one if isinstance(one, list | tuple) else _parts(one)
-    return sum(storages.values())
-
-
-def _parts(one: Any) -> list[Any]:
-    return (
-        [] if isinstance(one, type) or callable(one) and not isinstance(one, torch.nn.Module) else [*vars(one).values()]
-    )
+                stack += one if isinstance(one, list | tuple) else getattr(one, "__dict__", {}).values()
+    return sum(sizes.values())
 
 
 def peak() -> int:
@@ -172,8 +167,10 @@ def made_up(atomic: Atomic) -> CandidateIndex:
 
 def questions(data: Path, rounds: int) -> dict[str, list[float]]:
     """Return the seconds that questions take, with two distractors each; features are there before."""
-    observed, hidden = atomic_files(data)
-    graph = read_atomic(observed, valid=hidden, blank="drop")
+    parts = [read_atomic(path, blank="drop") for path in atomic_files(data)]
+    graph = KnowledgeGraph.from_labelled(
+        "atomic", [one for part in parts for one in labelled(part, part.train)], [], []
+    )
     car = Conceptualiser(table=concept_table(data)).conceptualise(graph.entities).merge()
     ways: dict[str, tuple[str, dict[str, Any]]] = {
         "random": ("random", {}),
@@ -181,7 +178,7 @@ def questions(data: Path, rounds: int) -> dict[str, list[float]]:
         "CAR": ("concept", {"features": car, "mode": "paper"}),
         "concept": ("concept", {"features": conceptualise(data, list(graph.entities))}),
     }
-    common: dict[str, Any] = {"aliases": ALIASES, "split": "all", "limit": QUESTIONS, "progress": False}
+    common: dict[str, Any] = {"aliases": ALIASES, "limit": QUESTIONS, "progress": False}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for seed in range(rounds):
         for name, (method, options) in ways.items():
@@ -198,8 +195,9 @@ def run(data: Path, *, rounds: int, loop_questions: int) -> dict[str, Any]:
     found: dict[str, Any] = {"draws": {}, "construction": {}, "rounds": rounds, "relaxed": {}}
     order = torch.randperm(len(atomic.observed), generator=torch.Generator().manual_seed(0))
     shuffled = atomic.observed[order]
+    features = atomic.of_car()
     begin = time.perf_counter()
-    loop = Loop(atomic.observed, atomic.of_car(), seed=0)
+    loop = Loop(atomic.observed, features, seed=0)
     found["construction"][LOOP] = {"seconds": time.perf_counter() - begin}
     asked = shuffled[:loop_questions, :2].tolist()
     candidates: dict[str, Callable[[], int]] = {LOOP: lambda: sum(len(loop(h, r)) for h, r in asked)}
@@ -212,11 +210,11 @@ def run(data: Path, *, rounds: int, loop_questions: int) -> dict[str, Any]:
         found["relaxed"][name] = made.counts["relaxed"]
     found["draws"] = race(candidates, rounds)
     candidates.clear()
-    features = made_up(atomic)
+    invented = made_up(atomic)
     for precompute in (None, False):
         name = "made-up features" + ("" if precompute is None else ", nothing worked out beforehand")
         found["construction"][name] = built(
-            lambda precompute=precompute: of(atomic.observed, features, atomic, mode="paper", precompute=precompute)
+            lambda precompute=precompute: of(atomic.observed, invented, atomic, mode="paper", precompute=precompute)
         )[1]
     found["questions"] = questions(data, rounds=3)
     return found

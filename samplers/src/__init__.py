@@ -12,7 +12,7 @@ class                         candidates                                      us
 :class:`TypedCorruptor`       domain and range of the relation                hard negatives without any text
 :class:`LemonCorruptor`       text clusters near the kept or replaced entity  hard negatives from texts
 :class:`TaxonomyCorruptor`    siblings, similar names, nearby vectors         hard negatives from a hierarchy
-:class:`ConceptCorruptor`     known there, with owners of another sort        distractors, hard but seldom true
+:class:`ConceptCorruptor`     known there, with owners of another sort        distractors, fewer true ones than typed
 :class:`SansCorruptor`        entities few hops from the kept one             hard negatives from the graph alone
 :class:`LemonPlusCorruptor`   plausible ones that fit, below a ceiling         hard negatives that are seldom true
 :class:`GivenCorruptor`       a table of negatives                            negatives that people verified

@@ -78,7 +78,7 @@ _OPTIONS = ("mode", "budget", "base", "encoder", "against", "pool")
 @click.option("--against", type=click.Choice(["answer", "head"]), help="What adversarial compares with.")
 @click.option("--pool", type=int, help="How many adversarial chooses from.")
 @click.option("--window", type=(float, float), metavar="LOW HIGH", help="The cosines of adversarial.")
-@click.option("--encoder", metavar="NAME", help="What compares for adversarial.")
+@click.option("--encoder", metavar="NAME", help="What compares, for adversarial, or for concept as well.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of everything.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def build_command(*, kb: str, out: str, **given: Any) -> None:

@@ -23,7 +23,7 @@ __all__ = ["DISTRACTORS", "Drawer", "make_drawer"]
 
 #: the methods that have a name, and their options
 DISTRACTORS: Mapping[str, frozenset[str]] = {
-    "concept": frozenset({"features", "weights", "mode", "budget"}),
+    "concept": frozenset({"features", "weights", "mode", "budget", "encoder"}),
     "keyword": frozenset({"mode", "budget"}),
     "random": frozenset(),
     "adversarial": frozenset(
@@ -62,7 +62,8 @@ def make_drawer(
     :param method: a name of :data:`DISTRACTORS`, or something that draws, which is returned as it is
     :param material: what questions are made of
     :param options: options of the method: ``features`` and ``weights`` of the phrases, ``mode`` and ``budget`` of
-        :class:`~kgneg.samplers.ConceptCorruptor`, and those of :class:`WindowedDistractors`
+        :class:`~kgneg.samplers.ConceptCorruptor`, the ``encoder`` of phrases that ``concept`` compares as well, and the
+        options of :class:`WindowedDistractors`
     :param seed: the seed of private generators
     :param progress: whether to show progress bars
     :returns: what draws
@@ -76,11 +77,11 @@ def make_drawer(
         allowed = ", ".join(sorted(DISTRACTORS[method])) or "none"
         raise InvalidInputError(f"distractors {method!r} have no option {odd[0]!r}; options are {allowed}")
     if method != "adversarial":
-        return _corruptor(method, material, options, seed)
+        return _corruptor(method, material, options, seed, progress)
     base = choose("base", options.get("base", "concept"), ("concept", "keyword", "random"))
     chosen = {name: options[name] for name in _WINDOW if name in options}
     vectors = encode_texts(list(material.texts), options.get("encoder", "auto"), progress=progress)
-    return WindowedDistractors(_corruptor(base, material, options, seed), vectors, **chosen)
+    return WindowedDistractors(_corruptor(base, material, options, seed, progress), vectors, **chosen)
 
 
 def _checked(method: Any, material: Material, options: Mapping[str, Any]) -> Drawer:
@@ -100,7 +101,7 @@ def _checked(method: Any, material: Material, options: Mapping[str, Any]) -> Dra
     return found
 
 
-def _corruptor(method: str, material: Material, options: Mapping[str, Any], seed: int) -> Corruptor:
+def _corruptor(method: str, material: Material, options: Mapping[str, Any], seed: int, progress: bool) -> Corruptor:
     graph = material.graph
     common: dict[str, Any] = {
         "num_entities": graph.num_entities,
@@ -120,8 +121,16 @@ def _corruptor(method: str, material: Material, options: Mapping[str, Any], seed
         features, weights = _concepts(material, options)
         mode = "weighted"
     settings = {"mode": options.get("mode", mode)} | {name: options[name] for name in ("budget",) if name in options}
+    vectors = None
+    if method == "concept" and settings["mode"] == "weighted" and options.get("encoder") is not None:
+        vectors = encode_texts(list(material.texts), options["encoder"], progress=progress)
     made: Corruptor = ConceptCorruptor.from_triples(
-        material.source, features, weights=weights if settings["mode"] == "weighted" else None, **settings, **common
+        material.source,
+        features,
+        weights=weights if settings["mode"] == "weighted" else None,
+        vectors=vectors,
+        **settings,
+        **common,
     )
     return made
 

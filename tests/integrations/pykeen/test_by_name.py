@@ -73,7 +73,7 @@ def test_order_of_imports(python: Python, imports: str) -> None:
     assert done.stderr == ""
     names, others = done.stdout.splitlines()
     assert all(name.startswith("kgneg.integrations.pykeen.") for name in (names + " " + others).split())
-    assert len(names.split()) == 12
+    assert len(names.split()) == 13
 
 
 def test_command_line_and_configuration_files(python: Python, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ RANGES: dict[str, dict[str, Mapping[str, Any]]] = {
         "sides": SIDES,
         "fn_budget": BUDGET,
         "features": {"type": "categorical", "choices": ["auto", "relations"]},
+        "require": {"type": "categorical", "choices": [None]},
         "mode": {"type": "categorical", "choices": ["weighted", "paper"]},
         "budget": {"type": float, "low": 0.1, "high": 0.3},
         "proposal": {"type": "categorical", "choices": ["owners", "uniform"]},
