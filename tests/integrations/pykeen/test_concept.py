@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from pykeen.pipeline import pipeline
 
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.errors import InvalidInputError
-from kgneg.datasets import KnowledgeGraph
+from kgneg.datasets import KnowledgeGraph, load_rdf
 from kgneg.integrations.pykeen import ConceptNegativeSampler, to_pykeen
-from kgneg.integrations.pykeen.entity_features import entity_features
+from kgneg.integrations.pykeen.entity_features import entity_features, type_features
 from kgneg.integrations.pykeen.setup import Setup
 
 ANIMALS = [
@@ -63,6 +64,29 @@ def test_features_are_found() -> None:
     setup, dataset = setup_of(graph)
     assert entity_features(setup, "auto", None)[1] == ["relations"]
     assert entity_features(setup, "relations+words", None)[0].num_columns > 4
+    assert dataset is not None
+
+
+def test_types_have_what_is_above_them(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.ttl"
+    path.write_text(
+        "@prefix : <http://zoo/> . @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> . "
+        ":leo a :Lion ; :likes :tim . :tim a :Tiger ; :likes :leo . :ada a :Eagle ; :likes :tim . "
+        ":leo :fears :ada . :tim :fears :ada . "
+        ":Lion rdfs:subClassOf :Cat . :Tiger rdfs:subClassOf :Cat . :Cat rdfs:subClassOf :Mammal . "
+        ":Mammal rdfs:subClassOf :Animal . :Eagle rdfs:subClassOf :Bird .",
+        encoding="utf-8",
+    )
+    graph = load_rdf(path)
+    setup, dataset = setup_of(replace(graph, valid=graph.train[:1], test=graph.train[1:2]))
+    table = type_features(setup)
+    of = {
+        name: set(table.members(graph.entities.index(f"http://zoo/{name}")).tolist()) for name in ("leo", "tim", "ada")
+    }
+    # Lion, Cat, Mammal; Tiger, Cat, Mammal; Eagle, Bird
+    assert [len(of["leo"]), len(of["tim"]), len(of["ada"])] == [3, 3, 2]
+    assert len(of["leo"] & of["tim"]) == 2
+    assert not of["leo"] & of["ada"]
     assert dataset is not None
 
 

@@ -87,7 +87,7 @@ def _found(setup: Setup) -> tuple[CandidateIndex, list[str]]:
 
 
 def type_features(setup: Setup) -> CandidateIndex:
-    """Return the types that came with the graph.
+    """Return the types that came with the graph, and those above them up to two steps, as far as the graph has them.
 
     :param setup: the graph
     :returns: entities x types
@@ -99,7 +99,25 @@ def type_features(setup: Setup) -> CandidateIndex:
             "types are asked for, but none came with the graph: load it with kgneg.datasets from a folder or RDF file "
             "that has some, or give features by entity label"
         )
-    return _by_label(labels, labels.types, setup.num_entities, "the types of the graph")
+    return _by_label(labels, _with_broader(setup, labels), setup.num_entities, "the types of the graph")
+
+
+def _with_broader(setup: Setup, labels: Labels) -> tuple[tuple[str, str], ...]:
+    """Return the types of the graph, and those above them where a relation such as subclass of says so."""
+    relation = likely_hierarchy(labels)
+    if relation is None:
+        return labels.types
+    taxonomy = hierarchy_of_relations(setup, labels, relation)
+    row, parent = (part.tolist() for part in taxonomy.parents.pairs())
+    above: dict[str, list[str]] = {}
+    for child, broader in zip(row, parent, strict=True):
+        above.setdefault(taxonomy.concepts[child], []).append(taxonomy.concepts[broader])
+    pairs = set(labels.types)
+    latest = pairs
+    for _ in range(_STEPS):
+        latest = {(one, broader) for one, kind in latest for broader in above.get(kind, ())} - pairs
+        pairs = pairs | latest
+    return tuple(sorted(pairs))
 
 
 def _given(setup: Setup, features: Any) -> CandidateIndex:
