@@ -183,6 +183,7 @@ def test_against_a_search_by_hand(phrases: list[str], instances: list[str]) -> N
         assert made.report["without_feature"] == sum(not one for one in expected)
 
 
+@pytest.mark.slow
 def test_the_real_files(commonsense_folder: Path) -> None:
     parts = [commonsense_folder / "concepts" / f"stage2_event_concepts_{part}.tsv.gz" for part in ("trn", "dev", "tst")]
     wordnet = read_wordnet(commonsense_folder / "oewn" / "oewn_noun_verb_synsets.tsv.gz", cache=False)

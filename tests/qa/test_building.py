@@ -183,6 +183,7 @@ def test_refusals(graph: KnowledgeGraph) -> None:
         built(graph, templates="own")
 
 
+@pytest.mark.slow
 def test_it_is_quick() -> None:
     graph = large(6000, 30000)
     begin = time.perf_counter()

@@ -30,7 +30,7 @@ def scored(scorer: Scorer, questions: QuestionSet) -> torch.Tensor:
     return torch.cat(scorer.scores(questions.questions, questions.choices))
 
 
-@pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder", "masked"])
+@pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder", pytest.param("masked", marks=pytest.mark.slow)])
 def test_it_learns_and_is_kept(kind: str, models: dict[str, str], questions: QuestionSet, tmp_path: Path) -> None:
     recipe = ScorerRecipe(**QUICK | {"kind": kind, "encoder": models[kind]})
     streams = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
@@ -48,7 +48,7 @@ def test_it_learns_and_is_kept(kind: str, models: dict[str, str], questions: Que
     torch.testing.assert_close(scored(again, questions), scored(scorer, questions))
 
 
-@pytest.mark.parametrize("kind", ["bi-encoder", "masked"])
+@pytest.mark.parametrize("kind", ["bi-encoder", pytest.param("masked", marks=pytest.mark.slow)])
 def test_an_interrupted_training_goes_on(
     kind: str, models: dict[str, str], questions: QuestionSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

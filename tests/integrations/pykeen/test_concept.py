@@ -87,6 +87,8 @@ def test_types_have_what_is_above_them(tmp_path: Path) -> None:
     assert [len(of["leo"]), len(of["tim"]), len(of["ada"])] == [3, 3, 2]
     assert len(of["leo"] & of["tim"]) == 2
     assert not of["leo"] & of["ada"]
+    own = type_features(setup, broader=False)
+    assert own.size(torch.arange(graph.num_entities)).max() == 1
     assert dataset is not None
 
 

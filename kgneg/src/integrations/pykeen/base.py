@@ -201,7 +201,11 @@ class KgnegNegativeSampler(NegativeSampler, ABC):
         return self.draw(positive_batch, trusted=trusted)
 
     def report(self) -> dict[str, int]:
-        """Return how many negatives were drawn, rejected at first, filled by fall-back, and turned to the other end."""
+        """Return how many negatives were drawn, rejected at first, filled by fall-back, and turned to the other end.
+
+        Fall-backs of a method that can relax its rule count as ``relaxed`` too, where that was enough; see
+        :attr:`corruptor`'s ``counts``.
+        """
         return {name: self.corruptor.counts[name] for name in ("drawn", "rejected", "fallback", "turned")}
 
 

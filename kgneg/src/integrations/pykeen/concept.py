@@ -166,4 +166,4 @@ def _kinds(setup: Setup, require: Any) -> CandidateIndex | None:
         return require
     if require != "types":
         raise InvalidInputError(f"require={require!r}: give 'types', None, or entities x kinds as a CandidateIndex")
-    return type_features(setup)
+    return type_features(setup, broader=False)

@@ -86,10 +86,11 @@ def _found(setup: Setup) -> tuple[CandidateIndex, list[str]]:
     return _united(list(found.values())), list(found)
 
 
-def type_features(setup: Setup) -> CandidateIndex:
-    """Return the types that came with the graph, and those above them up to two steps, as far as the graph has them.
+def type_features(setup: Setup, *, broader: bool = True) -> CandidateIndex:
+    """Return the types that came with the graph.
 
     :param setup: the graph
+    :param broader: whether those up to two steps above them count too, as far as the graph has them
     :returns: entities x types
     :raises InvalidInputError: if no types came with it, or none is for an entity
     """
@@ -99,7 +100,8 @@ def type_features(setup: Setup) -> CandidateIndex:
             "types are asked for, but none came with the graph: load it with kgneg.datasets from a folder or RDF file "
             "that has some, or give features by entity label"
         )
-    return _by_label(labels, _with_broader(setup, labels), setup.num_entities, "the types of the graph")
+    types = _with_broader(setup, labels) if broader else labels.types
+    return _by_label(labels, types, setup.num_entities, "the types of the graph")
 
 
 def _with_broader(setup: Setup, labels: Labels) -> tuple[tuple[str, str], ...]:

@@ -11,16 +11,18 @@ from kgneg.core.corruption import Corruptor
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.typing import LongTensor
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
+from kgneg.integrations.pykeen.concept import ConceptNegativeSampler
 from kgneg.integrations.pykeen.given import GivenNegativeSampler
 from kgneg.integrations.pykeen.lemon import LemonNegativeSampler
 from kgneg.integrations.pykeen.popularity import PopularityNegativeSampler
 from kgneg.integrations.pykeen.sans import SansNegativeSampler
 from kgneg.integrations.pykeen.setup import Setup
+from kgneg.integrations.pykeen.shares import parse_shares
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegUniformNegativeSampler
 from kgneg.samplers import MixtureCorruptor
 
-__all__ = ["MixtureNegativeSampler", "parse_shares"]
+__all__ = ["MixtureNegativeSampler"]
 
 _PARTS: Mapping[str, type[KgnegNegativeSampler]] = {
     sampler.display_name: sampler
@@ -29,6 +31,7 @@ _PARTS: Mapping[str, type[KgnegNegativeSampler]] = {
         PopularityNegativeSampler,
         TypedNegativeSampler,
         LemonNegativeSampler,
+        ConceptNegativeSampler,
         SansNegativeSampler,
         GivenNegativeSampler,
     )
@@ -46,7 +49,7 @@ class MixtureNegativeSampler(KgnegNegativeSampler):
     :param filterer: a PyKEEN filterer to apply on top
     :param filterer_kwargs: its arguments
     :param components: the shares, as ``"typed=0.5,kgneg-uniform=0.5"`` or as a mapping; they are scaled to sum to one.
-        Components are kgneg-uniform, popularity, typed, lemon, sans and given.
+        Components are kgneg-uniform, popularity, typed, lemon, concept, sans and given.
     :param components_kwargs: arguments of the components by name, for example ``{"lemon": {"encoder": "lexical"}}``
     :param sides: which end to replace; see ``kgneg-uniform``
     :param fn_budget: at most how many times as many unknown true triples as among uniform negatives may be drawn, at
@@ -163,28 +166,3 @@ def _by_part(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise InvalidInputError(f"the component {part} is named twice")
         result[part] = value
     return result
-
-
-def parse_shares(what: str, shares: str | Mapping[str, float]) -> list[tuple[str, float]]:
-    """Read shares that may be written in one string.
-
-    :param what: what to call them in messages
-    :param shares: ``"name=share,name=share"``, where a name alone has the share 1, or a mapping
-    :returns: pairs of a name and a share
-    :raises InvalidInputError: if it is neither
-
-    >>> parse_shares("components", "typed=0.5, lemon=0.5")
-    [('typed', 0.5), ('lemon', 0.5)]
-    """
-    if isinstance(shares, Mapping):
-        return list(shares.items())
-    if not isinstance(shares, str):
-        raise InvalidInputError(f"{what} must be a string such as 'typed=1,lemon=1' or a mapping, got {shares!r}")
-    pairs = []
-    for part in shares.split(","):
-        name, sign, share = part.partition("=")
-        try:
-            pairs.append((name.strip(), float(share) if sign else 1.0))
-        except ValueError as error:
-            raise InvalidInputError(f"{what}: {part!r} is no name=share; write 'typed=0.5,lemon=0.5'") from error
-    return pairs

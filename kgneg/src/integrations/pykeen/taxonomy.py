@@ -20,8 +20,8 @@ from kgneg.datasets import Taxonomy, humanise, is_rdf
 from kgneg.integrations.pykeen.base import NUM_NEGS_RANGE, KgnegNegativeSampler
 from kgneg.integrations.pykeen.factories import Labels, find_labels
 from kgneg.integrations.pykeen.lemon import entity_vectors
-from kgneg.integrations.pykeen.mixture import parse_shares
 from kgneg.integrations.pykeen.setup import Setup
+from kgneg.integrations.pykeen.shares import parse_shares
 from kgneg.integrations.pykeen.texts import entity_texts
 from kgneg.samplers import TaxonomyCorruptor
 from kgneg.samplers.neighbourhoods import edit_distance_pools, embedding_pools, same_names, unite
