@@ -1,7 +1,7 @@
 """How long draws take: the loop of CAR, one draw after the other, and batches; and what a corruptor needs.
 
 All draw tails of observed triples of ATOMIC, with the same features and one thread. A round times each of them once, in
-random order.
+random order; times are those of the processor, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def forget_peak() -> int:
 
 
 def built(make: Callable[[], ConceptCorruptor]) -> tuple[ConceptCorruptor, dict[str, float]]:
-    before, begin = forget_peak(), time.perf_counter()
+    before, begin = forget_peak(), time.process_time()
     made = make()
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     return made, {"seconds": seconds, "bytes": memory(made), "peak": max(peak() - before, 0)}
 
 
@@ -141,9 +141,9 @@ def race(candidates: dict[str, Callable[[], int]], rounds: int) -> dict[str, lis
     for _ in range(rounds):
         rng.shuffle(order)
         for name in order:
-            begin = time.perf_counter()
+            begin = time.process_time()
             number = candidates[name]()
-            times[name].append(1e9 * (time.perf_counter() - begin) / number)
+            times[name].append(1e9 * (time.process_time() - begin) / number)
     return times
 
 
@@ -182,9 +182,9 @@ def questions(data: Path, rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for seed in range(rounds):
         for name, (method, options) in ways.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             made = build_questions(graph, distractors=method, n=2, seed=seed, options=options, **common)
-            times[name].append((time.perf_counter() - begin) * QUESTIONS / len(made))
+            times[name].append((time.process_time() - begin) * QUESTIONS / len(made))
     return times
 
 
@@ -196,9 +196,9 @@ def run(data: Path, *, rounds: int, loop_questions: int) -> dict[str, Any]:
     order = torch.randperm(len(atomic.observed), generator=torch.Generator().manual_seed(0))
     shuffled = atomic.observed[order]
     features = atomic.of_car()
-    begin = time.perf_counter()
+    begin = time.process_time()
     loop = Loop(atomic.observed, features, seed=0)
-    found["construction"][LOOP] = {"seconds": time.perf_counter() - begin}
+    found["construction"][LOOP] = {"seconds": time.process_time() - begin}
     asked = shuffled[:loop_questions, :2].tolist()
     candidates: dict[str, Callable[[], int]] = {LOOP: lambda: sum(len(loop(h, r)) for h, r in asked)}
     for name, make in corruptors(atomic):
@@ -232,22 +232,22 @@ def figure(value: float) -> str:
 def table(found: dict[str, Any]) -> str:
     """Return everything as Markdown: medians and quartiles over rounds."""
     loop = found["draws"][LOOP]
-    lines = [["way", "batch x draws", "ns per draw", "loop takes"], [LOOP, "1 x 2", spread(loop), "1x"]]
+    lines = [["way", "batch x draws", "CPU ns per draw", "loop takes"], [LOOP, "1 x 2", spread(loop), "1x"]]
     for key, times in found["draws"].items():
         if key == LOOP:
             continue
         name, shape = key.split("|")
         ratios = [one / other for one, other in zip(loop, times, strict=True)]
         lines.append([name, shape, spread(times), spread(ratios, "x")])
-    second = [["what", "seconds to make", "MB held", "MB at most, while made"]]
+    second = [["what", "CPU s to make", "MB held", "MB at most, while made"]]
     for name, one in found["construction"].items():
         held = [f"{one[key] / 1e6:.0f}" if key in one else "" for key in ("bytes", "peak")]
         second.append([name, f"{one['seconds']:.1f}", *held])
-    third = [[f"{QUESTIONS:,} questions, distractors", "seconds"]]
+    third = [[f"{QUESTIONS:,} questions, distractors", "CPU s"]]
     third += [[name, spread(times)] for name, times in found["questions"].items()]
     heads, number, each = MADE_UP
     note = (
-        f"{found['rounds']} rounds, one thread; medians and quartiles. Made-up features: {each} of {number:,} for each "
-        f"of {heads:,} heads at most."
+        f"{found['rounds']} rounds, CPU time of one thread; medians and quartiles. Made-up features: {each} of "
+        f"{number:,} for each of {heads:,} heads at most."
     )
     return "\n\n".join([markdown(lines), markdown(second), markdown(third), note])

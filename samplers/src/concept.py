@@ -9,11 +9,13 @@ import torch
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.modules import BufferModule
+from kgneg.core.modules import BufferModule, share
 from kgneg.core.sides import SidePolicy
 from kgneg.core.typing import TAIL, BoolTensor, FloatTensor, IntTensor, LongTensor
 from kgneg.samplers.concept_parts import ConceptParts, learn_concepts
+from kgneg.samplers.concept_score import Features
 from kgneg.samplers.kinds import SharedKinds
+from kgneg.samplers.owner_profiles import OwnerProfiles
 
 __all__ = ["ConceptCorruptor"]
 
@@ -67,7 +69,11 @@ class ConceptCorruptor(BufferModule, Corruptor):
                 f"concepts of {sizes[0]} entities and {sizes[1]} relations do not fit a corruptor for "
                 f"{self.num_entities} and {self.num_relations}"
             )
-        self.profiles, self.pools, self.score, self.verdicts = parts.profiles, parts.pools, parts.score, parts.verdicts
+        # twins, which can be moved without those of other corruptors; a score has its own profiles
+        self.score = None if parts.score is None else share(parts.score)
+        self.own_profiles = share(parts.profiles) if parts.score is None else None
+        self.pools = share(parts.pools)
+        self.verdicts = None if parts.verdicts is None else share(parts.verdicts)
         self.register_buffer("limit", parts.limit)
         self.kinds = None if require is None else SharedKinds(require, self.num_entities)
 
@@ -75,7 +81,7 @@ class ConceptCorruptor(BufferModule, Corruptor):
     def from_triples(
         cls,
         triples: LongTensor,
-        features: CandidateIndex,
+        features: Features,
         *,
         num_entities: int,
         num_relations: int,
@@ -97,7 +103,7 @@ class ConceptCorruptor(BufferModule, Corruptor):
         :class:`~kgneg.core.corruption.Corruptor`.
 
         :param triples: shape: ``(m, 3)``, the known triples
-        :param features: entities x features
+        :param features: entities x features, or what makes them of triples
         :param num_entities: the number of entities
         :param num_relations: the number of relations
         :param mode: one of :data:`~kgneg.samplers.concept_parts.MODES`
@@ -132,6 +138,13 @@ class ConceptCorruptor(BufferModule, Corruptor):
             **sizes,
         )
         return cls(parts, sides=sides, seed=seed, **{**sizes, **options})
+
+    @property
+    def profiles(self) -> OwnerProfiles:
+        """The owners of each candidate."""
+        found = self.own_profiles if self.score is None else self.score.profiles
+        assert found is not None  # noqa: S101
+        return found
 
     # Drawing
 

@@ -13,7 +13,7 @@ from kgneg.core.seeding import mix_seeds
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import HEAD, TAIL, BoolTensor, FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_flag, validate_share, validate_triples
-from kgneg.samplers.concept_score import ConceptScore
+from kgneg.samplers.concept_score import ConceptScore, Features
 from kgneg.samplers.concept_verdicts import Verdicts, shares_any, table_bits
 from kgneg.samplers.owner_profiles import OwnerProfiles
 
@@ -44,7 +44,7 @@ class ConceptParts(NamedTuple):
 
 def learn_concepts(
     triples: LongTensor,
-    features: CandidateIndex,
+    features: Features,
     *,
     num_entities: int,
     num_relations: int,
@@ -62,7 +62,8 @@ def learn_concepts(
     """Learn who owns what, and what may be taken, from the known triples.
 
     :param triples: shape: ``(m, 3)``, the known triples
-    :param features: entities x features: words, concepts, types, whatever tells what an entity is about
+    :param features: entities x features: words, concepts, types, whatever tells what an entity is about; or, if they
+        are made of triples, a function that makes them, so that the score does not learn from what it is to find
     :param num_entities: the number of entities
     :param num_relations: the number of relations
     :param mode: ``"weighted"`` refuses what scores high, ``"paper"`` what shares any feature
@@ -96,11 +97,17 @@ def learn_concepts(
     if precompute is not None:
         validate_flag("precompute", precompute)
     triples = validate_triples(triples, **sizes).reshape(-1, 3).cpu()
+    features = getattr(features, "features", features)  # those of phrases, as kgneg.datasets has them
+    if not isinstance(features, CandidateIndex) and not callable(features):
+        raise InvalidInputError(
+            f"features must be a CandidateIndex, entities x features, got {type(features).__name__}"
+        )
     drop = mode == "weighted" if drop_universal is None else drop_universal
     score = limit = None
     if mode == "paper":
-        alike = torch.ones(features.num_columns)
-        profiles = OwnerProfiles(triples, features, weights=alike, drop_universal=drop, **sizes)
+        table = features if isinstance(features, CandidateIndex) else features(triples)
+        alike = torch.ones(table.num_columns)
+        profiles = OwnerProfiles(triples, table, weights=alike, drop_universal=drop, **sizes)
     else:
         score = ConceptScore.fit(
             triples, features, vectors=vectors, dim=dim, seed=seed, weights=weights, drop_universal=drop, **sizes
@@ -118,7 +125,9 @@ def learn_concepts(
             assert score is not None and limit is not None  # noqa: S101
             return score.of_range(queries, first, some, mean) > limit[int(queries.side[0] == TAIL)]
 
-        verdicts = Verdicts(profiles, shares_any if score is None else too_high, known=torch.unique(triples, dim=0), ends=ends)
+        verdicts = Verdicts(
+            profiles, shares_any if score is None else too_high, known=torch.unique(triples, dim=0), ends=ends
+        )
     return ConceptParts(profiles, pools, score, limit, verdicts)
 
 
@@ -128,6 +137,8 @@ def _limits(score: ConceptScore, pools: CandidateIndex, triples: LongTensor, bud
     index = TripleIndex(
         triples, num_entities=score.profiles.num_entities, num_relations=score.profiles.num_relations, keys="auto"
     )
+    if not budget:
+        return torch.full((2,), torch.inf)
     limits = []
     for side in (HEAD, TAIL):
         asked = triples[torch.randint(len(triples), (min(_EXAMPLES, 8 * len(triples)),), generator=generator)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from kgneg.core.validation import validate_count, validate_triples
 from kgneg.samplers.concept_vectors import Likeness, latent_vectors, main_components
 from kgneg.samplers.owner_profiles import OwnerProfiles
 
-__all__ = ["ConceptScore"]
+__all__ = ["ConceptScore", "Features"]
 
 _PURPOSE = 0x636F6E63657074
 #: hidden triples that are needed to learn from, and how many are looked at; negatives for each
@@ -27,6 +28,8 @@ _CELLS = 1 << 18
 _RARE = 1e-4
 
 Weights = dict[str, FloatTensor]
+#: Entities x features, or what makes them of the known triples, shape ``(m, 3)``.
+Features = CandidateIndex | Callable[[LongTensor], CandidateIndex]
 
 
 class ConceptScore(BufferModule):
@@ -90,7 +93,7 @@ class ConceptScore(BufferModule):
     def fit(
         cls,
         triples: LongTensor,
-        features: CandidateIndex,
+        features: Features,
         *,
         num_entities: int,
         num_relations: int,
@@ -102,7 +105,8 @@ class ConceptScore(BufferModule):
         """Learn from the known triples.
 
         :param triples: shape: ``(m, 3)``, the known triples
-        :param features: entities x features
+        :param features: entities x features; or what makes them of triples, if they depend on these: to learn, they are
+            made without the hidden ones
         :param num_entities: the number of entities
         :param num_relations: the number of relations
         :param vectors: shape: ``(num_entities, d)``, of texts for example; ``None`` makes some of the features
@@ -115,19 +119,26 @@ class ConceptScore(BufferModule):
         sizes = {"num_entities": num_entities, "num_relations": num_relations}
         triples = torch.unique(validate_triples(triples, **sizes).reshape(-1, 3).cpu(), dim=0)
         options = {**sizes, **options}
-        profiles = OwnerProfiles(triples, features, **options)
-        components = None
-        if validate_count("dim", dim, 0):
-            made = latent_vectors(features, profiles.weights, dim, seed) if vectors is None else vectors
-            components = main_components(made, num_entities, dim)
+        validate_count("dim", dim, 0)
+        given = None if vectors is None or not dim else main_components(vectors, num_entities, dim)
+
+        def prepared(known: LongTensor) -> tuple[OwnerProfiles, Likeness | None]:
+            """Return owners and cosines as far as some triples tell."""
+            table = features if isinstance(features, CandidateIndex) else features(known)
+            profiles = OwnerProfiles(known, table, **options)
+            components = given
+            if given is None and dim:
+                components = main_components(latent_vectors(table, profiles.weights, dim, seed), num_entities, dim)
+            return profiles, Likeness.of(profiles, known, components, seed)
+
+        profiles, likeness = prepared(triples)
         learned = [_plain()] * 4
         if len(triples) > 1:
             planted = plant(triples, seed=mix_seeds(seed, _PURPOSE), **sizes)
-            known = OwnerProfiles(planted.known, features, **options)
-            before = cls(known, Likeness.of(known, planted.known, components, seed), _stacked(learned))
+            before = cls(*prepared(planted.known), _stacked(learned))
             generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
             learned = [one for side in (HEAD, TAIL) for one in before._learn(planted, side, generator)]
-        return cls(profiles, Likeness.of(profiles, triples, components, seed), _stacked(learned))
+        return cls(profiles, likeness, _stacked(learned))
 
     # Learning
 

@@ -157,7 +157,7 @@ def main_components(vectors: torch.Tensor, num_entities: int, dim: int) -> Float
     :param vectors: shape: ``(num_entities, d)``, finite
     :param num_entities: the number of entities
     :param dim: the number of components, at most ``d`` are there
-    :returns: shape: ``(num_entities, min(dim, d))``; a vector at the mean stays zero
+    :returns: shape: ``(num_entities, min(dim, d))``; zero for a vector of zeros, and for one at the mean of the others
     :raises InvalidInputError: if the shape does not fit, or a vector is not finite
 
     >>> main_components(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 2, 1).abs().tolist()
@@ -168,8 +168,10 @@ def main_components(vectors: torch.Tensor, num_entities: int, dim: int) -> Float
     wrong = (~vectors.isfinite().all(dim=-1)).nonzero()
     if len(wrong):
         raise InvalidInputError(f"the vector of entity {int(wrong[0])} is not finite, nor are {len(wrong) - 1} others")
-    centred = vectors.detach().float().cpu()
-    centred = centred - centred.mean(dim=0)
+    found = vectors.detach().double().cpu()
+    found = found / found.abs().max().clamp(min=1e-300)
+    there = found.abs().amax(dim=-1) > 0
+    centred = (found - found[there].mean(dim=0)).float() * there[:, None] if bool(there.any()) else found.float()
     _, axes = torch.linalg.eigh((centred.T @ centred).double())
     return normalize(centred @ axes[:, -dim:].float(), dim=-1)
 

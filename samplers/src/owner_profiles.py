@@ -288,6 +288,8 @@ def _weights(weights: torch.Tensor | None, features: CandidateIndex, owners: Lon
         own[owners] = True
         times = torch.bincount(feature.cpu()[own[row.cpu()]], minlength=features.num_columns)
         return torch.log(len(owners) / times.clamp(min=1).double()).float()
+    if not isinstance(weights, torch.Tensor):
+        raise InvalidInputError(f"weights must be a tensor, got {type(weights).__name__}")
     if weights.shape != (features.num_columns,):
         raise InvalidInputError(
             f"weights of shape {tuple(weights.shape)} do not fit {features.num_columns} features: one each is needed"

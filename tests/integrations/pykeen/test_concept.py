@@ -48,7 +48,8 @@ def animals(types: bool = False, relation: str = "subClassOf") -> KnowledgeGraph
 def test_features_are_found() -> None:
     graph = animals()
     setup, dataset = setup_of(graph)
-    table, sources = entity_features(setup, "auto", None)
+    make, sources = entity_features(setup, "auto", None)
+    table = make(setup.mapped_triples)
     # lion, tiger, cat, wolf, eagle, mammal and bird have ancestors, the four places have not
     assert sources == ["hierarchy"]
     names = [graph.entities[one] for one in table.members(graph.entities.index("lion")).tolist()]
@@ -57,13 +58,14 @@ def test_features_are_found() -> None:
     del dataset
     graph = animals(types=True, relation="is a")
     setup, dataset = setup_of(graph)
-    table, sources = entity_features(setup, "auto", None)
+    make, sources = entity_features(setup, "auto", None)
+    table = make(setup.mapped_triples)
     assert sources == ["types", "relations"]  # five of eleven have a type
     assert table.num_columns == 2 + 4
     graph, dataset = animals(relation="eats"), None
     setup, dataset = setup_of(graph)
     assert entity_features(setup, "auto", None)[1] == ["relations"]
-    assert entity_features(setup, "relations+words", None)[0].num_columns > 4
+    assert entity_features(setup, "relations+words", None)[0](setup.mapped_triples).num_columns > 4
     assert dataset is not None
 
 
@@ -98,12 +100,14 @@ def test_given_features(tmp_path: Path) -> None:
     mapping = {"lion": ["fierce", "big"], "wolf": ["fierce"], "unicorn": ["rare"]}
     path = tmp_path / "features.tsv"
     path.write_text("".join(f"{one}\t{two}\n" for one, several in mapping.items() for two in several), encoding="utf-8")
-    first, second = (entity_features(setup, one, None)[0] for one in (mapping, str(path)))
+    first, second = (entity_features(setup, one, None)[0](setup.mapped_triples) for one in (mapping, str(path)))
+    single = entity_features(setup, {"lion": "fierce"}, None)[0](setup.mapped_triples)
+    assert single.num_columns == 1
     assert first.fingerprint() == second.fingerprint()
     lion, wolf = (graph.entities.index(one) for one in ("lion", "wolf"))
     assert set(first.members(wolf).tolist()) < set(first.members(lion).tolist())
     table = CandidateIndex.from_lists([[0]] * graph.num_entities, num_columns=1)
-    assert entity_features(setup, table, None)[0] is table
+    assert entity_features(setup, table, None)[0](setup.mapped_triples) is table
     assert dataset is not None
 
 
@@ -114,6 +118,8 @@ def test_given_features(tmp_path: Path) -> None:
         ({"features": 3}, "features=3: give auto"),
         ({"features": "types"}, "types are asked for, but none came with the graph"),
         ({"features": "hierarchy"}, "a hierarchy is asked for, but no relation of the graph looks like one"),
+        ({"features": {"usa": None}}, "features of 'usa' must be a text or several, got None"),
+        ({"features": "x" * 5000}, "is neither a file nor one of auto"),
         ({"features": {"unicorn": ["rare"]}}, "the given mapping: 1 features, but none for an entity"),
         ({"features": CandidateIndex.from_lists([[0]], num_columns=1)}, "features of 1 entities do not fit 14"),
         ({"require": "types"}, "types are asked for, but none came with the graph"),

@@ -135,7 +135,7 @@ class ConceptNegativeSampler(KgnegNegativeSampler):
         :param sides: the name of the side policy
         :returns: the corruptor
         """
-        table, names = entity_features(setup, features, source["texts"])
+        of_triples, names = entity_features(setup, features, source["texts"])
         vectors = None
         if source["encoder"] is not None or source["vectors"] is not None:
             encoder = "auto" if source["encoder"] is None else source["encoder"]
@@ -147,7 +147,7 @@ class ConceptNegativeSampler(KgnegNegativeSampler):
         def learn() -> ConceptParts:
             return learn_concepts(
                 setup.mapped_triples,
-                table,
+                of_triples,
                 vectors=vectors,
                 ends=ends,
                 drop_universal=drop,
@@ -156,7 +156,15 @@ class ConceptNegativeSampler(KgnegNegativeSampler):
                 **setup.sizes,
             )
 
-        key = [table.fingerprint(), None if vectors is None else content_key(vectors), sorted(rule.items()), ends, drop]
+        table = of_triples(setup.mapped_triples)
+        key = [
+            table.fingerprint(),
+            names,
+            None if vectors is None else content_key(vectors),
+            sorted(rule.items()),
+            ends,
+            drop,
+        ]
         parts = setup.build("concepts", key, learn)
         return ConceptCorruptor(parts, require=_kinds(setup, require), sides=setup.sides(sides), **common)
 

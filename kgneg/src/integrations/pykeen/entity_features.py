@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.typing import LongTensor
 from kgneg.integrations.pykeen.factories import Labels, find_labels
 from kgneg.integrations.pykeen.setup import Setup
 from kgneg.integrations.pykeen.taxonomy import hierarchy_of_relations, likely_hierarchy
@@ -30,44 +31,72 @@ _ENOUGH = 0.5
 _STEPS = 2
 
 
-def entity_features(setup: Setup, features: Any, texts: Any) -> tuple[CandidateIndex, list[str]]:
-    """Return the features of the entities.
+def entity_features(
+    setup: Setup, features: Any, texts: Any
+) -> tuple[Callable[[LongTensor], CandidateIndex], list[str]]:
+    """Return what makes the features of the entities of known triples, for some features are made of these.
 
     :param setup: the graph
     :param features: names of :data:`SOURCES`, with ``+`` between them; or features by entity label (a mapping, or a
         file with two columns); or a :class:`~kgneg.core.candidates.CandidateIndex` of entities x features
     :param texts: for words, see ``lemon``
-    :returns: entities x features, and which sources they are from
+    :returns: a function from triples, shape ``(m, 3)``, to entities x features, and which sources these are from
     :raises InvalidInputError: if a source is unknown or has nothing for any entity
     """
-    if isinstance(features, CandidateIndex):
-        if features.num_rows != setup.num_entities:
-            raise InvalidInputError(f"features of {features.num_rows} entities do not fit {setup.num_entities}")
-        return features, ["given"]
-    if isinstance(features, Mapping) or (isinstance(features, str | Path) and Path(features).is_file()):
-        return _given(setup, features), ["given"]
+    table = getattr(features, "features", features)
+    if isinstance(features, Mapping) or (isinstance(features, str | Path) and _is_file(features)):
+        table = _given(setup, features)
+    if isinstance(table, CandidateIndex):
+        if table.num_rows != setup.num_entities:
+            raise InvalidInputError(f"features of {table.num_rows} entities do not fit {setup.num_entities}")
+        return _made_of(setup, [table], None, relations=False), ["given"]
     if not isinstance(features, str):
         raise InvalidInputError(f"features={features!r}: give {', '.join(SOURCES)}, a file, or features by label")
+    names = _names(setup, features)
+    fixed = [type_features(setup)] if "types" in names else []
+    fixed += [_words(setup, texts)] if "words" in names else []
+    hierarchy = _upward(setup) if "hierarchy" in names else None
+    return _made_of(setup, fixed, hierarchy, relations="relations" in names), names
+
+
+def _names(setup: Setup, features: str) -> list[str]:
     names = [one.strip() for one in features.split("+")]
     unknown = [one for one in names if one not in SOURCES]
     if unknown:
         raise InvalidInputError(
             f"features={features!r}: {unknown[0]!r} is neither a file nor one of {', '.join(SOURCES)}"
         )
-    if names == ["auto"]:
-        return _found(setup)
-    makers: dict[str, Callable[[], CandidateIndex | None]] = {
-        "types": lambda: type_features(setup),
-        "hierarchy": lambda: _ancestors(setup, required=True),
-        "relations": lambda: _signature(setup),
-        "words": lambda: _words(setup, texts),
-        "auto": lambda: _found(setup)[0],
-    }
-    return _united([part for part in (makers[name]() for name in names) if part is not None]), names
+    if "auto" in names:
+        names = [one for one in names if one != "auto"] + _found(setup)
+        names = [one for one in SOURCES if one in names]
+    return names
 
 
-def _found(setup: Setup) -> tuple[CandidateIndex, list[str]]:
-    """Return types and ancestors where there are any, and what relations say where those are not enough."""
+def _made_of(
+    setup: Setup, fixed: list[CandidateIndex], hierarchy: tuple[Labels, str] | None, *, relations: bool
+) -> Callable[[LongTensor], CandidateIndex]:
+    """Return what makes features of triples: those that do not depend on them, ancestors, and ends of relations."""
+
+    def make(triples: LongTensor) -> CandidateIndex:
+        parts = list(fixed)
+        if hierarchy is not None:
+            parts.append(_ancestors(Setup(triples, setup.num_entities, setup.num_relations), *hierarchy))
+        if relations:
+            parts.append(signature_features(triples.cpu(), **setup.sizes))
+        return _united(parts)
+
+    return make
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a text that is too long for a name
+        return False
+
+
+def _found(setup: Setup) -> list[str]:
+    """Return types and hierarchy where there are any, and relations where those are not enough."""
     labels = find_labels(setup.mapped_triples, setup.num_entities, using="types")
     found: dict[str, CandidateIndex] = {}
     if labels is not None and labels.types:
@@ -75,15 +104,17 @@ def _found(setup: Setup) -> tuple[CandidateIndex, list[str]]:
             found["types"] = type_features(setup)
         except InvalidInputError:
             logger.info("the types of the graph are for none of its entities")
-    ancestors = _ancestors(setup, required=False)
-    if ancestors is not None:
-        found["hierarchy"] = ancestors
-    if found:
-        having = torch.stack([one.size(torch.arange(setup.num_entities)) > 0 for one in found.values()]).any(dim=0)
-    if not found or float(having.float().mean()) < _ENOUGH:
-        found["relations"] = _signature(setup)
-    logger.info("features of the entities come from: %s", ", ".join(found))
-    return _united(list(found.values())), list(found)
+    relation = None if labels is None else likely_hierarchy(labels)
+    if labels is not None and relation is not None:
+        found["hierarchy"] = _ancestors(setup, labels, relation)
+    having = torch.zeros(setup.num_entities, dtype=torch.bool)
+    for one in found.values():
+        having |= one.size(torch.arange(setup.num_entities)) > 0
+    names = list(found)
+    if float(having.float().mean()) < _ENOUGH:
+        names.append("relations")
+    logger.info("features of the entities come from: %s", ", ".join(names))
+    return names
 
 
 def type_features(setup: Setup, *, broader: bool = True) -> CandidateIndex:
@@ -129,7 +160,13 @@ def _given(setup: Setup, features: Any) -> CandidateIndex:
     if labels is None:
         raise InvalidInputError("features are given by label, but no triples factory with labels is in memory")
     if isinstance(features, Mapping):
-        pairs = [(str(label), str(one)) for label, several in features.items() for one in several]
+        pairs = []
+        for label, several in features.items():
+            if not isinstance(several, str | Iterable):
+                raise InvalidInputError(
+                    f"features of {label!r} must be a text or several, got {several!r}; leave out what has none"
+                )
+            pairs += [(str(label), str(one)) for one in ([several] if isinstance(several, str) else several)]
         return _by_label(labels, tuple(pairs), setup.num_entities, "the given mapping")
     return _by_label(labels, read_types(features), setup.num_entities, str(features))
 
@@ -146,19 +183,19 @@ def _by_label(labels: Labels, pairs: tuple[tuple[str, str], ...], num_entities: 
     return CandidateIndex.from_pairs(rows, members, num_rows=num_entities, num_columns=len(number))
 
 
-def _signature(setup: Setup) -> CandidateIndex:
-    return signature_features(setup.mapped_triples.cpu(), **setup.sizes)
-
-
-def _ancestors(setup: Setup, *, required: bool) -> CandidateIndex | None:
+def _upward(setup: Setup) -> tuple[Labels, str]:
+    """Return the labels of the graph, and the relation that makes a hierarchy."""
     labels = find_labels(setup.mapped_triples, setup.num_entities)
     relation = None if labels is None else likely_hierarchy(labels)
     if labels is None or relation is None:
-        if required:
-            raise InvalidInputError(
-                "a hierarchy is asked for, but no relation of the graph looks like one, such as hypernym or subclass of"
-            )
-        return None
+        raise InvalidInputError(
+            "a hierarchy is asked for, but no relation of the graph looks like one, such as hypernym or subclass of"
+        )
+    return labels, relation
+
+
+def _ancestors(setup: Setup, labels: Labels, relation: str) -> CandidateIndex:
+    """Return the broader entities of each entity up to some steps away, and itself where it is broader than others."""
     taxonomy = hierarchy_of_relations(setup, labels, relation)
     entity = {label: number for number, label in enumerate(labels.entities)}
     ids = torch.tensor([entity[concept] for concept in taxonomy.concepts])
@@ -181,7 +218,7 @@ def _words(setup: Setup, texts: Any) -> CandidateIndex:
 
     labels = find_labels(setup.mapped_triples, setup.num_entities, using="texts")
     names = entity_texts(texts, labels, setup.num_entities, "label")
-    return Conceptualiser().conceptualise(names).features
+    return Conceptualiser(persons={}).conceptualise(names).features
 
 
 def _united(parts: list[CandidateIndex]) -> CandidateIndex:
