@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=800, help="qa: at most so many questions of each set are answered")
     parser.add_argument("--rounds", type=int, default=7, help="speed: how often each way is timed")
     parser.add_argument("--loop-questions", type=int, default=2_000, help="speed: questions of the loop in a round")
-    parser.add_argument("--draws", type=int, default=300_000, help="audit: negatives of each sampler")
+    parser.add_argument("--draws", type=int, default=200_000, help="audit: negatives of each sampler")
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     torch.set_num_threads(1)

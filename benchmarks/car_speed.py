@@ -27,7 +27,7 @@ from kgneg.datasets import Conceptualiser, KnowledgeGraph, read_atomic
 from kgneg.qa import build_questions
 from kgneg.samplers import ConceptCorruptor
 
-LOOP = "loop, CAR's rule"
+LOOP, NOTHING = "loop, CAR's rule", ", nothing worked out beforehand"
 #: what a loop gives up after, which CAR's does not
 TRIES = 100_000
 BATCHES = ((1024, 32), (8192, 32), (0, 2))
@@ -90,41 +90,26 @@ def memory(held: Any) -> int:
     return sum(sizes.values())
 
 
-def peak() -> int:
-    """Return the largest memory of this process since :func:`forget_peak`, in bytes; 0 where nobody knows."""
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
-    return next((1024 * int(one.split()[1]) for one in lines if one.startswith("VmHWM:")), 0)
-
-
-def forget_peak() -> int:
-    """Make the memory of now the largest one, and return it."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    except OSError:
-        return 0
-    return peak()
-
-
 def built(make: Callable[[], ConceptCorruptor]) -> tuple[ConceptCorruptor, dict[str, float]]:
-    before, begin = forget_peak(), time.process_time()
+    begin = time.process_time()
     made = make()
-    seconds = time.process_time() - begin
-    return made, {"seconds": seconds, "bytes": memory(made), "peak": max(peak() - before, 0)}
+    return made, {"seconds": time.process_time() - begin, "bytes": memory(made)}
 
 
 def corruptors(atomic: Atomic) -> Iterator[tuple[str, Callable[[], ConceptCorruptor]]]:
     """Give a name, and what makes a corruptor."""
-    every = (("CAR's rule", "paper", atomic.of_car()), ("weighted", "weighted", atomic.features.features))
-    for name, mode, features in every:
-        for precompute in (None, False):
+    for name, mode, features in (
+        ("CAR's rule", "paper", atomic.of_car()),
+        ("weighted", "weighted", atomic.features.features),
+    ):
+        for precompute in (True, False):
 
             def make(
-                mode: str = mode, features: CandidateIndex = features, precompute: bool | None = precompute
+                mode: str = mode, features: CandidateIndex = features, precompute: bool = precompute
             ) -> ConceptCorruptor:
                 return of(atomic.observed, features, atomic, mode=mode, precompute=precompute)
 
-            yield f"batches, {name}" + ("" if precompute is None else ", nothing worked out beforehand"), make
+            yield f"batches, {name}" + ("" if precompute else NOTHING), make
 
 
 def of(triples: torch.Tensor, features: CandidateIndex, atomic: Atomic, **options: Any) -> ConceptCorruptor:
@@ -211,8 +196,8 @@ def run(data: Path, *, rounds: int, loop_questions: int) -> dict[str, Any]:
     found["draws"] = race(candidates, rounds)
     candidates.clear()
     invented = made_up(atomic)
-    for precompute in (None, False):
-        name = "made-up features" + ("" if precompute is None else ", nothing worked out beforehand")
+    for precompute in (True, False):
+        name = "made-up features" + ("" if precompute else NOTHING)
         found["construction"][name] = built(
             lambda precompute=precompute: of(atomic.observed, invented, atomic, mode="paper", precompute=precompute)
         )[1]
@@ -239,10 +224,9 @@ def table(found: dict[str, Any]) -> str:
         name, shape = key.split("|")
         ratios = [one / other for one, other in zip(loop, times, strict=True)]
         lines.append([name, shape, spread(times), spread(ratios, "x")])
-    second = [["what", "CPU s to make", "MB held", "MB at most, while made"]]
+    second = [["what", "CPU s to make", "MB held"]]
     for name, one in found["construction"].items():
-        held = [f"{one[key] / 1e6:.0f}" if key in one else "" for key in ("bytes", "peak")]
-        second.append([name, f"{one['seconds']:.1f}", *held])
+        second.append([name, f"{one['seconds']:.1f}", f"{one['bytes'] / 1e6:.0f}" if "bytes" in one else ""])
     third = [[f"{QUESTIONS:,} questions, distractors", "CPU s"]]
     third += [[name, spread(times)] for name, times in found["questions"].items()]
     heads, number, each = MADE_UP

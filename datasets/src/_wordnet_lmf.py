@@ -47,6 +47,11 @@ def synsets_of(path: Path) -> Iterator[tuple[str, str, tuple[str, ...], tuple[st
                 tuple(above),
                 definitions[0]["text"] if definitions else "",
             )
+        there = {synset["id"] for one in resource["lexicons"] for synset in one.get("synsets", [])}
+        lost = sorted(set(members) - there)
+        if lost:
+            what = f"a sense of {next(iter(members[lost[0]]))!r} with the synset {lost[0]!r}, which is not there"
+            raise InvalidInputError(f"{path}: got {what}, expected a known synset")
     if not number:
         raise malformed(path, 1, "no synset", "a lexicon with at least one Synset")
 

@@ -150,6 +150,8 @@ def _rows(path: Path, split: str | None) -> Iterator[_Row]:
 def _tab_rows(path: Path) -> Iterator[_Row]:
     for number, line in enumerate(read_lines(path), start=1):
         fields = line.split("\t")
+        if number == 1 and tuple(one.strip().lower() for one in fields) == ("head", "relation", "tail"):
+            continue  # a header
         if len(fields) != 3:
             raise malformed(path, number, f"{len(fields)} columns", "head, relation and tail, with tabs between them")
         if not fields[0].strip() or not fields[1].strip():

@@ -81,7 +81,7 @@ def read_wordnet(
 
 def _assemble(path: Path, parts: tuple[str, ...], cycles: str) -> Taxonomy:
     first = next(islice(iterate_lines(path), 1), (1, ""))[1]
-    synsets = _table(path) if "\t" in first else _lmf(path)
+    synsets = _lmf(path) if first.lstrip("\ufeff \t").startswith("<") or "\t" not in first else _table(path)
     known: dict[str, Synset] = {}
     for one in synsets:
         if one.id in known:
@@ -100,6 +100,11 @@ def _assemble(path: Path, parts: tuple[str, ...], cycles: str) -> Taxonomy:
             else:
                 others["hypernym_of_other_part"] += 1
     kept = [one for one in known.values() if one.part in parts]
+    if not kept:
+        found = ", ".join(sorted({one.part for one in known.values()}))
+        raise InvalidInputError(
+            f"{path}: got synsets of the parts of speech {found}, expected some of {', '.join(parts)}"
+        )
     return Taxonomy.from_pairs(
         links,
         concepts=[one.id for one in kept],

@@ -150,3 +150,12 @@ def test_evaluate_as_it_is(csqa: Path, kb: Path) -> None:
 def test_evaluate_refuses(arguments: tuple[str, ...], message: str) -> None:
     result = qa("evaluate", "lexical", *arguments)
     assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.stderr
+
+
+@needs_atomic
+def test_no_question_is_no_success(kb: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none.jsonl"
+    done = CliRunner().invoke(main, ["qa", "build", str(kb), "--n", "50", "--out", str(out), "--quiet"])
+    assert done.exit_code != 0
+    assert "no question has 50 different distractors" in done.output
+    assert not out.exists()

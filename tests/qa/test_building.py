@@ -140,6 +140,20 @@ def test_everything_forbidden_is_flagged() -> None:
     assert len(alone) == 0 and alone.report["without distractors"] == 2
 
 
+def test_what_can_be_known_without_the_question() -> None:
+    # everybody is kind, so the answer with most heads is right for all questions with it
+    rows = [(f"h{one}", "xAttr", tail) for one in range(6) for tail in ("kind", f"t{one}")]
+    made = built(KnowledgeGraph.from_labelled("kind", rows), n=1, distractors="random")
+    right = sum(question.choices[question.label] == "kind" for question in made)
+    assert made.report["answers with most heads"] == right + (len(made) - right) // 2
+
+
+def test_braces_of_a_head_are_no_place_for_answers() -> None:
+    rows = [("PersonX reads {answer} sign", "xAttr", "kind"), ("b", "xAttr", "red"), ("c", "xAttr", "green")]
+    made = built(KnowledgeGraph.from_labelled("braces", rows), n=1)
+    assert any("reads answer sign" in question.question for question in made)
+
+
 def test_a_corruptor_of_ones_own(graph: KnowledgeGraph) -> None:
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
     pools = CandidateIndex.from_relation_types(graph.train, **sizes)

@@ -18,7 +18,8 @@ KIM = ("Kim", "Lee", "Sam")
         ("PersonX meets PersonY and PersonX's cat", "Kim meets Lee and Kim's cat"),
         ("person z, Person Y's and PErsonX", "Sam, Lee's and Kim"),
         ("persony's", "Lee's"),
-        ("compliment x on X's taste", "compliment Kim on Kim's taste"),
+        ("compliment X on X's taste", "compliment Kim on Kim's taste"),
+        ("X gets an X ray of generation Z, solves for x", "Kim gets an X ray of generation Z, solves for x"),
         ("x-ray, taxi, A&X and personal", "x-ray, taxi, A&X and personal"),
     ],
 )

@@ -20,6 +20,7 @@ from kgneg.core.sides import SidePolicy
 from kgneg.core.triples import TripleIndex
 from kgneg.core.typing import HEAD, TAIL, LongTensor
 from kgneg.samplers import ConceptCorruptor, ConceptScore, OwnerProfiles, learn_concepts, signature_features
+from kgneg.samplers.concept_vectors import main_components
 
 HEADS, TAILS, RELATIONS, FEATURES = 300, 120, 3, 40
 SIZES = {"num_entities": HEADS + TAILS, "num_relations": RELATIONS}
@@ -254,6 +255,44 @@ def test_the_score_finds_hidden_triples_better_than_rule_and_popularity() -> Non
     ours = roc_auc_score(label, score(queries, asked[:, 2:]).squeeze(-1)[known_there])
     assert ours > roc_auc_score(label, (table[:, 1] > 0).float()) + 0.02
     assert ours > roc_auc_score(label, table[:, 0]) + 0.02
+
+
+def test_features_of_triples_are_made_without_what_is_hidden() -> None:
+    triples, _ = world(3)
+    seen = []
+
+    def made(known: LongTensor) -> CandidateIndex:
+        seen.append(len(known))
+        return signature_features(known, **SIZES)
+
+    score = ConceptScore.fit(triples, made, seed=0, **SIZES)
+    assert sorted(seen) == [len(triples) - round(len(triples) / 10), len(triples)]
+    given = ConceptScore.fit(triples, signature_features(triples, **SIZES), seed=0, **SIZES)
+    assert not torch.equal(score.linear, given.linear)
+
+
+def test_corruptors_of_the_same_parts_go_their_own_ways() -> None:
+    triples, features = world(3)
+    for mode in ("paper", "weighted"):
+        parts = learn_concepts(triples, features, mode=mode, **SIZES)
+        first, second = (ConceptCorruptor(parts, seed=0, **SIZES) for _ in range(2))
+        first.double()
+        assert {one.dtype for one in second.profiles.buffers()} <= {
+            torch.float32,
+            torch.int64,
+            torch.int32,
+            torch.uint8,
+        }
+        assert torch.equal(first(triples[:50], 3).entity, second(triples[:50], 3).entity)
+        names = [name for name in second.state_dict() if name.endswith("owners")]
+        assert len(names) == 1
+
+
+def test_vectors_of_zeros_are_like_nothing() -> None:
+    vectors = torch.tensor([[0.0, 0.0], [1e25, 0.0], [-1e25, 1e24], [0.0, 0.0]])
+    found = main_components(vectors, 4, 2)
+    assert (found[[0, 3]] == 0).all()
+    torch.testing.assert_close(found[[1, 2]].norm(dim=-1), torch.ones(2))
 
 
 def test_too_few_triples_to_learn_from() -> None:

@@ -115,6 +115,11 @@ def build_command(*, kb: str, out: str, **given: Any) -> None:
             options=options,
             progress=not given["quiet"],
         )
+        if not len(questions):
+            raise InvalidInputError(
+                f"no question has {given['n']} different distractors ({kb} has {graph.num_entities} phrases): ask for "
+                f"fewer with --n; what became of the triples: {dict(questions.report)}"
+            )
         questions.write_jsonl(out)
     for what, count in questions.report.items():
         click.echo(f"{what}: {count:,}", err=True)

@@ -90,7 +90,23 @@ def build_questions(
     report["questions"] = len(triples)
     report["fallback"] = int(fallback.sum())
     report["questions with fallback"] = int(fallback.any(-1).sum())
+    report["answers with most heads"] = _most_heads(material, triples, ids)
     return _assemble(material, wording, people, triples, ids, fallback, names is not False, words)
+
+
+def _most_heads(material: Material, triples: LongTensor, ids: LongTensor) -> int:
+    """Return for how many questions the choice that most heads have is right: what can be known without the question.
+
+    A tie counts in part.
+    """
+    number = material.graph.num_entities
+    keys, counts = torch.unique(material.source[:, RELATION] * number + material.source[:, TAIL], return_counts=True)
+    choices = torch.cat([triples[:, TAIL, None], ids], dim=-1)
+    asked = triples[:, RELATION, None] * number + choices
+    place = torch.searchsorted(keys, asked).clamp_(max=len(keys) - 1)
+    heads = torch.where(keys[place] == asked, counts[place], 0)
+    best = heads == heads.amax(dim=-1, keepdim=True)
+    return round(float((best[:, 0] / best.sum(dim=-1)).sum()))
 
 
 # Drawing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -72,20 +73,20 @@ def read_json_lines(path: str | Path) -> Iterator[Line]:
                     yield Line(path, number, _object(path, number, text))
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{path}, line {number + 1}: no text in UTF-8 ({error})") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InvalidInputError(f"{path}, line {number + 1}: the packed file is damaged ({error})") from error
 
 
 def _opened(path: Path) -> IO[str]:
     with path.open("rb") as handle:
         packed = handle.read(len(_PACKED)) == _PACKED
-    return gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8")
+    return gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig")
 
 
 def _object(path: Path, number: int, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path}, line {number}: no JSON ({error})") from error
     if not isinstance(found, dict):
         raise InvalidInputError(f"{path}, line {number}: got {type(found).__name__}, expected a JSON object")

@@ -18,7 +18,8 @@ PERSONS = ("PersonX", "PersonY", "PersonZ")
 #: what stands for the persons in marked texts: letters that no text has
 _MARKS = ("\ue000", "\ue001", "\ue002")
 _SPELLED = re.compile(r"\bperson\s?([xyz])(?=\b|'?s\b)", re.IGNORECASE)
-_LETTER = re.compile(r"(?<![\w'&-])([xyz])(?![\w&-])", re.IGNORECASE)
+#: capitals alone, but for those that name a thing, such as an X ray or generation Z
+_LETTER = re.compile(r"(?<![\w'&-])(?<![Gg]eneration )(?<![Vv]itamin )([XYZ])(?![\w&-]| (?:ray|rays|box|axis)\b)")
 
 
 @cache
@@ -33,7 +34,7 @@ class People:
 
     :param names: at least three names; ``None`` takes :func:`given_names`
     :param aliases: names in the texts that stand for persons, such as ``{"John": "PersonX", "Tom": "PersonY"}``
-    :param letters: whether ``X``, ``Y`` and ``Z`` alone are persons, too
+    :param letters: whether the capitals ``X``, ``Y`` and ``Z`` alone are persons, too
     :raises InvalidInputError: if there are fewer than three names, or an alias stands for something else
 
     >>> people = People(["Kim", "Lee", "Sam"])

@@ -179,6 +179,10 @@ class QuestionSet:
         return Dataset.from_dict({name: [row[name] for row in rows] for name in (rows[0] if rows else ())})
 
 
+#: numbers of tensors end here
+_LARGEST = 2**63
+
+
 def _label(line: Line) -> int:
     choices, label = line.texts("choices"), line.content.get("label")
     if len(choices) < 2:
@@ -195,7 +199,7 @@ def _column(lines: Sequence[Line], name: str, kind: torch.dtype) -> torch.Tensor
     width = None
     for one in lines:
         value = one.content.get(name)
-        if isinstance(value, list) and all(isinstance(number, int) for number in value):
+        if isinstance(value, list) and all(isinstance(number, int) and abs(number) < _LARGEST for number in value):
             width = len(value) if width is None else width
         else:
             value = None

@@ -96,7 +96,8 @@ class Templates:
         :returns: the question, which an answer completes, see :func:`statement`
         :raises InvalidInputError: if the relation has no template
         """
-        asked = self._entry(relation).question.replace(_HEAD, _plain(head))
+        # braces of a head are not the place of the answer
+        asked = self._entry(relation).question.replace(_HEAD, _plain(head).replace(ANSWER, ANSWER.strip("{}")))
         return asked[:1].upper() + asked[1:]
 
     def answer(self, tail: str, relation: str) -> str:
