@@ -14,7 +14,7 @@ from kgneg.qa.lines import read_json_lines
 @pytest.mark.parametrize("packed", [False, True])
 def test_lines(packed: bool, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    content = '{"a": " é "}\n\n{"a": ["b", "c "]}\n'.encode()
+    content = '\ufeff{"a": " é "}\n\n{"a": ["b", "c "]}\n'.encode()
     path.write_bytes(gzip.compress(content) if packed else content)
     first, second = read_json_lines(path)
     assert (first.number, first.text("a"), second.number, second.texts("a")) == (1, "é", 3, ["b", "c"])
@@ -31,6 +31,8 @@ def test_lines(packed: bool, tmp_path: Path) -> None:
         (b"[1]\n", "line 1: got list, expected a JSON object"),
         (b'{"a": 1}\n\xff\xfe\n', "no text in UTF-8"),
         (gzip.compress(b'{"a": 1}\n' * 50)[:-12], "the packed file is damaged"),
+        (gzip.compress(b'{"a": 1}\n' * 500)[:10] + b"\xff" * 40, "the packed file is damaged"),
+        (b"[" * 100_000, "line 1: no JSON"),
     ],
 )
 def test_broken_lines(content: bytes, message: str, tmp_path: Path) -> None:

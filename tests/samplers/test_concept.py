@@ -277,12 +277,7 @@ def test_corruptors_of_the_same_parts_go_their_own_ways() -> None:
         parts = learn_concepts(triples, features, mode=mode, **SIZES)
         first, second = (ConceptCorruptor(parts, seed=0, **SIZES) for _ in range(2))
         first.double()
-        assert {one.dtype for one in second.profiles.buffers()} <= {
-            torch.float32,
-            torch.int64,
-            torch.int32,
-            torch.uint8,
-        }
+        assert torch.float64 not in {one.dtype for one in second.profiles.buffers()}
         assert torch.equal(first(triples[:50], 3).entity, second(triples[:50], 3).entity)
         names = [name for name in second.state_dict() if name.endswith("owners")]
         assert len(names) == 1
