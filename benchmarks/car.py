@@ -70,7 +70,7 @@ def kept(docs: Path | None) -> dict[str, Any]:
 def write(found: dict[str, Any], docs: Path) -> None:
     """Write the figures of all parts, and their tables."""
     with atomic_path(docs / "results" / "car.json") as path:
-        text = json.dumps(_short(found), indent=1, sort_keys=True)
+        text = json.dumps(_short(found), indent=1)
         path.write_text(text + "\n", encoding="utf-8", newline="\n")
     publish({f"car-{name}": page(name, one) for name, one in found.items()}, docs)
 

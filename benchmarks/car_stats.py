@@ -86,9 +86,9 @@ def as_array(scores: torch.Tensor) -> np.ndarray:
 
 
 def middle(values: list[float], digits: int) -> str:
-    """Return the median, with the least and the largest in brackets if there are several."""
-    text = f"{statistics.median(values):.{digits}f}"
-    return text if len(values) < 2 else f"{text} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
+    """Return the median, with the least and the largest in brackets if they differ."""
+    text, low, high = (f"{one:.{digits}f}" for one in (statistics.median(values), min(values), max(values)))
+    return text if low == high else f"{text} [{low}, {high}]"
 
 
 def markdown(lines: list[list[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from kgneg.core.candidates import CandidateIndex
 from kgneg.core.corruption import Corruptor, Proposals, Queries
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.masks import flat_nonzero
 from kgneg.core.modules import BufferModule, share
 from kgneg.core.sides import SidePolicy
 from kgneg.core.typing import TAIL, BoolTensor, FloatTensor, IntTensor, LongTensor
@@ -21,6 +23,8 @@ __all__ = ["ConceptCorruptor"]
 
 #: of how many candidates the ones that share least are taken where all that were drawn are refused
 _LAST = 16
+#: how many more are proposed at first than will be refused
+_SURPLUS = 1.0
 
 
 class ConceptCorruptor(BufferModule, Corruptor):
@@ -60,6 +64,7 @@ class ConceptCorruptor(BufferModule, Corruptor):
     redraws: ClassVar[int] = 4
     most_attempts: ClassVar[int] = 32
     limit: FloatTensor | None
+    knows: BoolTensor
 
     def __init__(self, parts: ConceptParts, *, require: CandidateIndex | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -69,13 +74,18 @@ class ConceptCorruptor(BufferModule, Corruptor):
                 f"concepts of {sizes[0]} entities and {sizes[1]} relations do not fit a corruptor for "
                 f"{self.num_entities} and {self.num_relations}"
             )
+        self.kinds = None if require is None else SharedKinds(require, self.num_entities)
         # twins, which can be moved without those of other corruptors; a score has its own profiles
         self.score = None if parts.score is None else share(parts.score)
         self.own_profiles = share(parts.profiles) if parts.score is None else None
         self.pools = share(parts.pools)
         self.verdicts = None if parts.verdicts is None else share(parts.verdicts)
+        #: whether verdicts refuse all triples of the index as well
+        self.register_buffer("knows", torch.tensor(self._learn_known(parts)))
+        self._derive()
         self.register_buffer("limit", parts.limit)
-        self.kinds = None if require is None else SharedKinds(require, self.num_entities)
+        #: about which share of the proposals is refused
+        self.refusals = parts.refusals
 
     @classmethod
     def from_triples(
@@ -146,6 +156,19 @@ class ConceptCorruptor(BufferModule, Corruptor):
         assert found is not None  # noqa: S101
         return found
 
+    def _learn_known(self, parts: ConceptParts) -> bool:
+        """Let verdicts refuse known triples, if the index has those that they were made of and no others."""
+        if self.verdicts is None or self.index is None or self.index.keys.device.type != "cpu":
+            return False
+        known = parts.triples
+        if len(self.index.keys) != 2 * len(known) or not bool(self.index.contains(known).all()):
+            return False
+        self.verdicts.refuse(self.profiles, known)
+        return True
+
+    def _derive(self) -> None:
+        self._sure = bool(self.knows) and self.kinds is None
+
     # Drawing
 
     def propose(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
@@ -156,12 +179,15 @@ class ConceptCorruptor(BufferModule, Corruptor):
         :param generator: the source of randomness
         :returns: ids and hits of shape ``(q, n)``
         """
+        return self._proposed(queries, self.profiles.asking(queries), n, generator)
+
+    def _proposed(self, queries: Queries, asking: IntTensor, n: int, generator: torch.Generator) -> Proposals:
         places, hit = self.pools.sample(self.profiles.slots(queries), n, generator)
         ids = self.profiles.member.index_select(0, places.view(-1)).view(places.shape)
-        good = ~self._refused(queries, ids, places)
+        good = self._refused(queries, asking, ids, places, real=True).logical_not_()
         if self.kinds is not None:
             good &= self.kinds.shared(queries.replaced, ids)
-        return ids, good & hit
+        return ids, good if self.pools.never_empty else good & hit
 
     def _propose_again(
         self, queries: Queries, n: int, authors: torch.Tensor | None, generator: torch.Generator, *, retreat: bool
@@ -177,6 +203,34 @@ class ConceptCorruptor(BufferModule, Corruptor):
         assert hit is not None  # noqa: S101
         return torch.cat([ids, others], dim=-1), torch.cat([hit, good], dim=-1)
 
+    def _first(
+        self, queries: Queries, codes: LongTensor | None, n: int, generator: torch.Generator
+    ) -> tuple[IntTensor, LongTensor, LongTensor, torch.Tensor | None]:
+        # as many more as will be refused, which are cheaper than asking for single slots again
+        width = n + math.ceil(_SURPLUS * n * self.refusals / (1 - self.refusals)) + 1
+        asking = self.profiles.asking(queries)
+        proposals = self._proposed(queries, asking, width, generator)
+        ids, wrong = self._checked(queries, proposals)
+        found = self._rejected(self._doubtful(asking, codes), ids, wrong)
+        bad = torch.zeros(ids.numel(), dtype=torch.bool, device=ids.device).index_fill_(0, found, 1).view(ids.shape)
+        slots = flat_nonzero(bad[:, :n].contiguous())
+        self.counts["rejected"] += len(slots)
+        first, more = ids[:, :n].contiguous(), ids[:, n:].contiguous()
+        spare = flat_nonzero(~bad[:, n:].contiguous())
+        row = self._row(slots, n)
+        needs, has = (torch.bincount(self._row(*part), minlength=len(ids)) for part in ((slots, n), (spare, width - n)))
+        # the first slot of a query gets its first spare proposal, and so on
+        number = torch.arange(len(slots), device=ids.device) - (needs.cumsum(0) - needs).index_select(0, row)
+        served = number < has.index_select(0, row)
+        place = ((has.cumsum(0) - has).index_select(0, row) + number)[served]
+        first.view(-1).index_copy_(0, slots[served], more.view(-1).index_select(0, spare[place]))
+        left = slots[~served]
+        return first, left, left[:0], None
+
+    def _doubtful(self, asking: IntTensor, codes: LongTensor | None) -> LongTensor | None:
+        """Return the codes of queries if proposals can be known triples; verdicts say so of all that they know."""
+        return None if self._sure and bool((asking >= 0).all()) else codes
+
     def _redraw(
         self,
         queries: Queries,
@@ -190,10 +244,9 @@ class ConceptCorruptor(BufferModule, Corruptor):
         if self.verdicts is None or self.kinds is not None or codes is None or how.get("retreat"):
             return super()._redraw(queries, codes, flat, n, slots, *args, **how)
         # where everything is refused or known there is nothing to draw
-        asking = self.profiles.asking(queries)
-        closed = self.verdicts.closed[asking.clamp(min=0)] & (asking >= 0)
-        at = closed.index_select(0, self._row(slots, n))
-        left = super()._redraw(queries, codes, flat, n, slots[~at], *args, **how)
+        asking = self.profiles.asking(queries[self._row(slots, n)])
+        at = self.verdicts.closed[asking.clamp(min=0)] & (asking >= 0)
+        left = super()._redraw(queries, self._doubtful(asking, codes), flat, n, slots[~at], *args, **how)
         return torch.cat([slots[at], left])
 
     def _relaxed(self, queries: Queries, n: int, generator: torch.Generator) -> Proposals:
@@ -228,21 +281,24 @@ class ConceptCorruptor(BufferModule, Corruptor):
 
         :param queries: ``q`` pairs
         :param ids: shape: ``(q, n)``, entities
-        :returns: shape: ``(q, n)``; an entity without owners at that end is never refused by the paper's rule
+        :returns: shape: ``(q, n)``; an entity without owners at that end is never refused by the paper's rule. Known
+            triples may be refused too, whatever they score
         """
         places = self.profiles.places(queries, ids)
-        found = self._refused(queries, ids, places)
+        found = self._refused(queries, self.profiles.asking(queries), ids, places)
         nowhere = places < 0  # no pair that was worked out
         if bool(nowhere.any()):
             row = nowhere.any(dim=-1).nonzero().squeeze(-1)
             found[row] = torch.where(nowhere[row], self._compared(queries[row], ids[row], places[row]), found[row])
         return found
 
-    def _refused(self, queries: Queries, ids: torch.Tensor, places: IntTensor) -> BoolTensor:
+    def _refused(
+        self, queries: Queries, asking: IntTensor, ids: torch.Tensor, places: IntTensor, *, real: bool = False
+    ) -> BoolTensor:
         if self.verdicts is None:
             return self._compared(queries, ids, places)
         found: BoolTensor
-        found, unknown = self.verdicts(self.profiles.asking(queries), places)
+        found, unknown = self.verdicts(asking, places, real=real)
         if len(unknown):
             found[unknown] = self._compared(queries[unknown], ids[unknown], places[unknown])
         return found

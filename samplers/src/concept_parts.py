@@ -22,7 +22,8 @@ __all__ = ["MODES", "ConceptParts", "learn_concepts"]
 #: Which candidates are refused: those above a score, or all that share any feature.
 MODES = ("weighted", "paper")
 _PURPOSE = 0x6C696D6974
-_EXAMPLES = 50_000
+_EXAMPLES, _SAMPLE = 50_000, 5_000
+_MOST_REFUSALS = 0.75
 #: bits that are worked out beforehand without being asked for; scores take some seconds for a hundred millions
 _MOST_BITS, _MOST_SCORES = 1 << 30, 1 << 28
 
@@ -40,6 +41,10 @@ class ConceptParts(NamedTuple):
     limit: FloatTensor | None
     #: what is refused, for all pairs, if it was worked out beforehand
     verdicts: Verdicts | None
+    #: which share of the proposals is refused, at most 3/4
+    refusals: float
+    #: shape: ``(m, 3)``, the known triples, each once
+    triples: LongTensor
 
 
 def learn_concepts(
@@ -96,7 +101,7 @@ def learn_concepts(
         validate_flag("drop_universal", drop_universal)
     if precompute is not None:
         validate_flag("precompute", precompute)
-    triples = validate_triples(triples, **sizes).reshape(-1, 3).cpu()
+    triples = torch.unique(validate_triples(triples, **sizes).reshape(-1, 3).cpu(), dim=0)
     features = getattr(features, "features", features)  # those of phrases, as kgneg.datasets has them
     if not isinstance(features, CandidateIndex) and not callable(features):
         raise InvalidInputError(
@@ -125,10 +130,23 @@ def learn_concepts(
             assert score is not None and limit is not None  # noqa: S101
             return score.of_range(queries, first, some, mean) > limit[int(queries.side[0] == TAIL)]
 
-        verdicts = Verdicts(
-            profiles, shares_any if score is None else too_high, known=torch.unique(triples, dim=0), ends=ends
-        )
-    return ConceptParts(profiles, pools, score, limit, verdicts)
+        verdicts = Verdicts(profiles, shares_any if score is None else too_high, known=triples, ends=ends)
+    refusals = budget if score is not None else _refusals(profiles, pools, triples, ends, seed)
+    return ConceptParts(profiles, pools, score, limit, verdicts, min(refusals, _MOST_REFUSALS), triples)
+
+
+def _refusals(
+    profiles: OwnerProfiles, pools: CandidateIndex, triples: LongTensor, ends: tuple[int, ...], seed: int
+) -> float:
+    """Return which share of the proposals the paper's rule refuses."""
+    generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
+    found = []
+    for end in ends:
+        asked = triples[torch.randint(len(triples), (min(_SAMPLE, 8 * len(triples)),), generator=generator)]
+        queries = Queries.from_triples(asked, torch.full((len(asked),), 2 * end))
+        places, _ = pools.sample(profiles.slots(queries), 1, generator)
+        found.append(profiles.shares_any(queries, places).double().mean())
+    return float(torch.stack(found).mean())
 
 
 def _limits(score: ConceptScore, pools: CandidateIndex, triples: LongTensor, budget: float, seed: int) -> FloatTensor:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse
 import torch
 from tqdm.auto import tqdm
 
+from kgneg.core.masks import flat_nonzero
 from kgneg.core.modules import BufferModule
 from kgneg.core.queries import Queries
-from kgneg.core.typing import BoolTensor, FloatTensor, IntTensor, LongTensor
+from kgneg.core.typing import HEAD, TAIL, BoolTensor, FloatTensor, IntTensor, LongTensor
 from kgneg.samplers.owner_profiles import OwnerProfiles
 
 __all__ = ["Rule", "Verdicts", "shares_any", "table_bits"]
@@ -70,6 +72,8 @@ class Verdicts(BufferModule):
     [[True, True]]
     """
 
+    #: the base of places that have no bits
+    nowhere: ClassVar[int] = torch.iinfo(torch.int32).min
     base: torch.Tensor
     bits: torch.Tensor
     closed: BoolTensor
@@ -85,7 +89,7 @@ class Verdicts(BufferModule):
         width = torch.where(there, (size[asked] + 7) // 8 * 8, 0)
         end = width.cumsum(0)
         # for each place, who asks from there: where its bits begin, less the first place of the slot that it asks for
-        base = torch.where(there, end - width - profiles.start[asked], torch.iinfo(torch.int32).min)
+        base = torch.where(there, end - width - profiles.start[asked], self.nowhere)
         self.register_buffer("base", base.int() if int(end[-1]) < 2**31 else base)
         bits, refused = _work_out(profiles, rule, ends, int(end[-1]) // 8)
         self.register_buffer("bits", torch.from_numpy(bits))
@@ -99,19 +103,35 @@ class Verdicts(BufferModule):
         #: shape: ``(places,)``, whether all candidates are refused, or known, for the one who asks from there
         self.register_buffer("closed", there & (out >= size[asked]))
 
-    def forward(self, asking: IntTensor, places: IntTensor) -> tuple[BoolTensor, LongTensor]:
+    def forward(self, asking: IntTensor, places: IntTensor, *, real: bool = False) -> tuple[BoolTensor, LongTensor]:
         """Return which candidates are refused.
 
         :param asking: shape: ``(q,)``, from :meth:`~kgneg.samplers.owner_profiles.OwnerProfiles.asking`
         :param places: shape: ``(q, n)``; -1 for a candidate without owners, whose verdict is arbitrary
+        :param real: whether no place is -1
         :returns: shape: ``(q, n)``, and the rows of queries that nothing is known about
         """
         base = self.base.index_select(0, asking.clamp(min=0))
-        bit = (base[:, None] + places).clamp_(min=0)
+        unknown = flat_nonzero((asking < 0) | (base == self.nowhere))
+        bit = base[:, None] + places
+        if len(unknown) or not real:
+            bit.clamp_(min=0)
         word = self.bits.index_select(0, bit.bitwise_right_shift(3).view(-1)).view(bit.shape)
-        found = word.bitwise_right_shift_(bit.to(torch.uint8).bitwise_and_(7)).bitwise_and_(1).view(torch.bool)
-        lowest = torch.iinfo(torch.int32).min
-        return found, ((asking < 0) | (base == lowest)).nonzero().squeeze(-1)
+        return word.bitwise_right_shift_(bit.to(torch.uint8).bitwise_and_(7)).bitwise_and_(1).view(torch.bool), unknown
+
+    def refuse(self, profiles: OwnerProfiles, known: LongTensor) -> None:
+        """Refuse triples as well, known ones for example; other copies of the verdicts stay as they are.
+
+        :param profiles: the owners of each candidate
+        :param known: shape: ``(m, 3)``, triples among those of the profiles
+        """
+        bits = self.bits.numpy().copy()
+        for side in (HEAD, TAIL):
+            queries = Queries.from_triples(known, torch.full((len(known),), side))
+            base = self.base[profiles.asking(queries).long()]
+            bit = (base + profiles.places(queries, queries.replaced[:, None]).squeeze(-1))[base > self.nowhere].numpy()
+            np.bitwise_or.at(bits, bit >> 3, np.uint8(1) << (bit & 7).astype(np.uint8))
+        self.bits = torch.from_numpy(bits)
 
 
 def _work_out(profiles: OwnerProfiles, rule: Rule, ends: tuple[int, ...], length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -206,9 +206,7 @@ class Corruptor(nn.Module, ABC):
     ) -> tuple[IntTensor, BoolTensor, LongTensor | None]:
         """Return ids and fall-back flags, shape ``(q, n)``, and the sides if some had to be turned."""
         codes = None if self.index is None else self.index.codes(queries.kept, queries.relation, queries.side)
-        proposals, authors = self._propose_signed(queries, n, generator)
-        ids, slots, barren = self._sifted(queries, codes, proposals)
-        self.counts["rejected"] += len(slots) + len(barren)
+        ids, slots, barren, authors = self._first(queries, codes, n, generator)
         flat = ids.view(-1)
         for _ in range(self.redraws):
             if not len(slots):
@@ -244,6 +242,15 @@ class Corruptor(nn.Module, ABC):
         sides = queries.side.repeat_interleave(n)  # a copy: the queries may share theirs with later batches
         sides[slots] = side
         return ids, fallback, sides
+
+    def _first(
+        self, queries: Queries, codes: LongTensor | None, n: int, generator: torch.Generator
+    ) -> tuple[IntTensor, LongTensor, LongTensor, torch.Tensor | None]:
+        """Return ids, ``(q, n)``, the slots to ask for again, those for which that is of no use, and authors."""
+        proposals, authors = self._propose_signed(queries, n, generator)
+        ids, slots, barren = self._sifted(queries, codes, proposals)
+        self.counts["rejected"] += len(slots) + len(barren)
+        return ids, slots, barren, authors
 
     def _propose_signed(
         self, queries: Queries, n: int, generator: torch.Generator
