@@ -16,7 +16,7 @@ SAMPLERS = {
     "concept": "concept",
     "concept, same type": "concept:require=types",
     "concept, budget 0.5": "concept:budget=0.5",
-    "concept, any candidate alike": "concept:proposal=uniform",
+    "concept, owners propose": "concept:proposal=owners",
     "lemon+": "lemon+",
 }
 

@@ -254,7 +254,7 @@ def test_distractors_for_a_quiz(tmp_path: Path) -> None:
     lines = [line.rsplit(maxsplit=2) for line in counts.splitlines()[1:]]
     right = {name.strip(): float(share.rstrip("%")) for name, share, _ in lines}
     assert list(right) == ["random", "keyword", "concept, paper", "concept, budget .1", "concept, budget .2"]
-    assert right["random"] == right["keyword"] > right["concept, budget .1"] > right["concept, budget .2"]
+    assert min(right["random"], right["keyword"]) > right["concept, budget .1"] > right["concept, budget .2"]
     assert right["random"] > right["concept, paper"]
     assert forbidden.endswith("fallback 333, questions with fallback 111")
     rows = {

@@ -44,8 +44,9 @@ class ConceptNegativeSampler(KgnegNegativeSampler):
     :param mode: ``"weighted"`` refuses the share ``budget`` of the proposals that is likeliest to be right, ``"paper"``
         all that share any feature
     :param budget: which share of the proposals is refused, in ``[0, 1)``
-    :param proposal: how likely a candidate is to be proposed: ``"owners"``, a random owner names one of its own;
-        ``"triples"``, by the number of its owners; ``"uniform"``, all alike
+    :param proposal: how likely a candidate is to be proposed: ``"uniform"``, all that are known at that end alike;
+        ``"owners"``, a random owner names one of its own, as in the paper, which draws popular ones more often, and so
+        more that are true; ``"triples"``, by the number of its owners
     :param texts: for words and vectors: where texts come from, see ``lemon``
     :param encoder: what makes vectors of texts that are compared as well, see ``lemon``; ``None``: none are made
     :param vectors: entity vectors instead of texts
@@ -79,7 +80,7 @@ class ConceptNegativeSampler(KgnegNegativeSampler):
         require: Any = None,
         mode: str = "weighted",
         budget: float = 0.2,
-        proposal: str = "owners",
+        proposal: str = "uniform",
         texts: Any = None,
         encoder: Any = None,
         vectors: Any = None,
