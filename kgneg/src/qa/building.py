@@ -88,9 +88,9 @@ def build_questions(
     report["without distractors"] = int((~drawn.full).sum())
     triples, ids, fallback = material.triples[drawn.full], drawn.ids[drawn.full], drawn.fallback[drawn.full]
     report["questions"] = len(triples)
+    report["answers with most heads"] = _most_heads(material, triples, ids)
     report["fallback"] = int(fallback.sum())
     report["questions with fallback"] = int(fallback.any(-1).sum())
-    report["answers with most heads"] = _most_heads(material, triples, ids)
     return _assemble(material, wording, people, triples, ids, fallback, names is not False, words)
 
 
