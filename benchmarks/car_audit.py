@@ -12,11 +12,11 @@ from car_stats import markdown, middle
 SAMPLERS = {
     "kgneg-uniform": "kgneg-uniform",
     "typed": "typed",
-    "concept, paper": "concept:mode=paper",
-    "concept": "concept",
-    "concept, same type": "concept:require=types",
-    "concept, budget 0.5": "concept:budget=0.5",
-    "concept, owners propose": "concept:proposal=owners",
+    "concept, paper": "concept:mode=paper,proposal=owners",
+    "concept, owners": "concept:proposal=owners",
+    "concept": "concept:proposal=uniform",
+    "concept, same type": "concept:proposal=uniform,require=types",
+    "concept, budget 0.5": "concept:proposal=uniform,budget=0.5",
     "lemon+": "lemon+",
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from car_data import Atomic, MissingDataError, conceptualise, text_vectors
-from car_falsehood import OURS, RULE, learned, popularity, shares_any
+from car_falsehood import HEADS, OURS, RULE, learned, popularity, shares_any
 from car_stats import auc, differences, markdown, middle
 
 _WORD = re.compile(r"[a-z0-9']+")
@@ -131,7 +131,7 @@ def scores(judged: Judged, atomic: Atomic, seed: int) -> dict[str, np.ndarray]:
     return {
         "words (Ma et al.)": shares_any(known, made.of_kind("word").features, asked, sizes),
         RULE: shares_any(known, made.of_kind("word", "concept").merge().features, asked, sizes),
-        "how many heads have the tail": popularity(known, asked, sizes),
+        HEADS: popularity(known, asked, sizes),
         "ConceptScore": learned(known, made.features, asked, sizes, seed=seed),
         OURS: learned(known, made.features, asked, sizes, seed=seed, vectors=vectors_of(judged.texts, atomic)),
     }

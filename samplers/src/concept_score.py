@@ -14,7 +14,7 @@ from kgneg.core.plausibility.regression import combine_quadratic, fit_quadratic
 from kgneg.core.queries import Queries
 from kgneg.core.seeding import mix_seeds
 from kgneg.core.typing import HEAD, TAIL, FloatTensor, IntTensor, LongTensor
-from kgneg.core.validation import validate_count, validate_triples
+from kgneg.core.validation import validate_count, validate_share, validate_triples
 from kgneg.samplers.concept_vectors import Likeness, latent_vectors, main_components
 from kgneg.samplers.owner_profiles import OwnerProfiles
 
@@ -52,6 +52,10 @@ class ConceptScore(BufferModule):
     regression with all products of two features learns to tell hidden triples from other entities that are known at
     the same end of the relation. Another one learns what to make of an entity that is not known there. Then the
     features are computed anew from all triples. Where too few triples can be hidden, the score is ``shared part``.
+
+    That says how much likelier a candidate is to be right than others drawn *as often*. To say how likely it is
+    by itself, the logarithm of how often owners name it would have to be added; ``tempered`` says how much of it is. A
+    quarter keeps nearly all of the former, and lets less than half as many true ones pass among what is drawn.
     Cosines are those of vectors of texts, or else of latent vectors of the features.
 
     Source: the features generalise the rule of Wang et al., CAR, Findings of EMNLP 2023, which asks whether ``shared``
@@ -59,6 +63,7 @@ class ConceptScore(BufferModule):
 
     :param profiles: the owners of each candidate
     :param likeness: the cosines; ``None``: there are no vectors
+    :param named: shape: ``(places,)``, what is added for how often owners name a candidate
     :param weights: what :func:`~kgneg.core.plausibility.regression.combine_quadratic` takes and a bias, stacked: for
         heads and tails that are not known there, and for those that are
 
@@ -82,8 +87,13 @@ class ConceptScore(BufferModule):
     bias: FloatTensor
     popularity: FloatTensor
 
-    def __init__(self, profiles: OwnerProfiles, likeness: Likeness | None, weights: Weights) -> None:
+    named: FloatTensor
+
+    def __init__(
+        self, profiles: OwnerProfiles, likeness: Likeness | None, weights: Weights, named: FloatTensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("named", torch.zeros(profiles.num_places) if named is None else named.float())
         self.profiles, self.likeness = profiles, likeness
         for name in _names():
             self.register_buffer(name, weights[name].float())
@@ -99,6 +109,7 @@ class ConceptScore(BufferModule):
         num_relations: int,
         vectors: torch.Tensor | None = None,
         dim: int = 32,
+        tempered: float = 0.25,
         seed: int = 0,
         **options: Any,
     ) -> ConceptScore:
@@ -111,6 +122,7 @@ class ConceptScore(BufferModule):
         :param num_relations: the number of relations
         :param vectors: shape: ``(num_entities, d)``, of texts for example; ``None`` makes some of the features
         :param dim: how many main components of the vectors are looked at; 0: none
+        :param tempered: how much of the logarithm of how often owners name a candidate is added, in ``[0, 1]``
         :param seed: the seed of all that is random
         :param options: ``weights`` and ``drop_universal`` of :class:`~kgneg.samplers.owner_profiles.OwnerProfiles`
         :returns: the score
@@ -138,7 +150,9 @@ class ConceptScore(BufferModule):
             before = cls(*prepared(planted.known), _stacked(learned))
             generator = torch.Generator().manual_seed(mix_seeds(seed, _PURPOSE, 1))
             learned = [one for side in (HEAD, TAIL) for one in before._learn(planted, side, generator)]
-        return cls(profiles, likeness, _stacked(learned))
+        weights = profiles.pools("owners", triples).weights
+        named = None if weights is None else validate_share("tempered", tempered) * weights.log()
+        return cls(profiles, likeness, _stacked(learned), named)
 
     # Learning
 
@@ -202,13 +216,14 @@ class ConceptScore(BufferModule):
                 here = places[rows]
                 planes = self._planes(queries[rows], ids[rows], here)
                 known = here >= 0
+                named = self.named.index_select(0, here.clamp(min=0).view(-1)).view(here.shape) * known
                 if bool(known.all()):
-                    out[rows] = self._combined(planes, side + 1)
+                    out[rows] = self._combined(planes, side + 1).add_(named)
                     continue
                 scores = self.linear.new_empty(here.shape)
                 for kind, mask in ((side, ~known), (side + 1, known)):
                     scores[mask] = self._combined(planes[:, mask], kind)
-                out[rows] = scores
+                out[rows] = scores.add_(named)
         return out
 
     def of_range(self, queries: Queries, first: int, some: FloatTensor, mean: FloatTensor) -> FloatTensor:
@@ -226,7 +241,8 @@ class ConceptScore(BufferModule):
         planes[3] = some / self.profiles.norm(queries).clamp(min=1e-9)[:, None]
         if self.likeness is not None:
             self.likeness.of_range(queries, first, planes[4:])
-        return self._combined(planes, 2 * int(queries.side[0] == TAIL) + 1)
+        named = self.named[first : first + some.shape[-1]]
+        return self._combined(planes, 2 * int(queries.side[0] == TAIL) + 1).add_(named)
 
     def _planes(self, queries: Queries, ids: torch.Tensor, places: IntTensor) -> FloatTensor:
         """Return the features of candidates, shape ``(8, q, n)``."""

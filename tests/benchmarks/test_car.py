@@ -15,7 +15,7 @@ import pytest
 import torch
 from car_ckbp import Judged, plain
 from car_data import Atomic, MissingDataError, atomic_files
-from car_falsehood import OURS, RULE, criterion, popularity, shares_any
+from car_falsehood import HEADS, OURS, RULE, criterion, popularity, shares_any
 from car_qa import KINDS, distractor_rates
 from car_speed import Loop, memory
 from car_stats import Bootstrap, auc, differences, flagged, recalls
@@ -69,9 +69,12 @@ def test_criterion() -> None:
     true = np.repeat([False, True], [100, 10])
     rule = np.repeat([1.0, 0.0, 1.0, 0.0], [20, 80, 6, 4])
     score = np.concatenate([np.linspace(0, 1, 100), np.repeat([2.0, 0.9, 0.0], [5, 2, 3])])
-    found = criterion({RULE: rule, OURS: score}, true)
-    assert found[RULE] == {"share": 0.2, "left": pytest.approx(0.4 / 0.8), "times": pytest.approx(1)}
-    assert found[OURS] == {"share": 0.2, "left": pytest.approx(0.3 / 0.8), "times": pytest.approx(0.5 / 0.15)}
+    drawn = np.arange(100) >= 98  # two random candidates are hidden triples, of high scores that the rule does not see
+    found = criterion({RULE: rule, OURS: score}, true, drawn)
+    assert found[RULE] == pytest.approx({"share": 0.2, "left": 0.4 / 0.8, "drawn": 1 / 0.8, "times": 1})
+    assert found[OURS]["left"] == pytest.approx(0.3 / 0.8)
+    assert found[OURS]["times"] == pytest.approx(0.5 / 0.15)
+    assert found[OURS]["drawn"] == 0
 
 
 # Rules
@@ -188,10 +191,10 @@ def test_falsehood_and_judged_rows_on_real_data() -> None:
         pytest.skip(f"there is no folder {DATA / 'commonsense'}; set KGNEG_DATA")
     atomic = Atomic.read(DATA)
     asked, true = atomic.candidates(0)
-    names = (RULE, "how many heads have the tail", "words (Ma et al.)")
+    names = (RULE, HEADS, "words (Ma et al.)")
     found = car_falsehood.figures(car_falsehood.rows(atomic, asked, 0, names), true.numpy())
     assert found[RULE]["auc"] == pytest.approx(0.65, abs=0.01)
-    assert found["how many heads have the tail"]["auc"] == pytest.approx(0.705, abs=0.01)
+    assert found[HEADS]["auc"] == pytest.approx(0.705, abs=0.01)
     assert found["words (Ma et al.)"]["auc"] == pytest.approx(0.627, abs=0.01)
     assert found[RULE]["flags"] == pytest.approx(0.2, abs=0.02)
     judged = Judged.read(atomic, DATA / "commonsense" / "ckbp" / "evaluation_set.csv.gz")
@@ -204,7 +207,7 @@ def test_audit_of_a_small_graph(root: Path) -> None:
     (root / "kg" / "nations").rename(root / "kg" / "codex-s")
     try:
         samplers = {name: car_audit.SAMPLERS[name] for name in ("kgneg-uniform", "concept, paper")}
-        samplers = {**samplers, "concept, paper": "concept:mode=paper,features=relations"}
+        samplers = {**samplers, "concept, paper": "concept:mode=paper,proposal=owners,features=relations"}
         found = car_audit.run(root, seeds=1, draws=2_000, samplers=samplers)
     finally:
         (root / "kg" / "codex-s").rename(root / "kg" / "nations")
