@@ -51,7 +51,7 @@ def test_examples_in_the_help(command: click.Command | None, width: int) -> None
     assert "\b" not in done.output
     text = (command or main).help or ""
     examples = [line.strip() for line in text.splitlines() if line.strip().startswith("kgneg ")]
-    assert bool(examples) == (arguments in (["audit"], ["compare"], ["sample"], ["study"]))
+    assert bool(examples) == (arguments in (["audit"], ["compare"], ["distill"], ["sample"], ["study"]))
     lines = [line.strip() for line in done.output.splitlines()]
     for example in examples:
         assert example in lines

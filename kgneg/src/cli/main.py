@@ -10,11 +10,13 @@ import click
 
 from kgneg.cli.audit import audit_command
 from kgneg.cli.compare import compare_command
+from kgneg.cli.distill import distill_command
 from kgneg.cli.noise import noise_command
 from kgneg.cli.qa import qa_command
 from kgneg.cli.rec import rec_command
 from kgneg.cli.sample import sample_command
 from kgneg.cli.samplers import samplers_command
+from kgneg.cli.selfinstruct import selfinstruct_command
 from kgneg.cli.skills import skills_command
 from kgneg.cli.study import study_command
 
@@ -82,10 +84,12 @@ def main(debug: bool) -> None:
 
 main.add_command(audit_command)
 main.add_command(compare_command)
+main.add_command(distill_command)
 main.add_command(noise_command)
 main.add_command(qa_command)
 main.add_command(rec_command)
 main.add_command(sample_command)
 main.add_command(samplers_command)
+main.add_command(selfinstruct_command)
 main.add_command(skills_command)
 main.add_command(study_command)

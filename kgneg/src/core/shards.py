@@ -105,13 +105,15 @@ def _run(shard: Shard, function: Callable[[Any], Any], key: str) -> tuple[str, b
 def _answers(
     shards: list[Shard], function: Callable[[Any], Any], key: str, n_jobs: int, backend: str | None
 ) -> Iterator[tuple[str, bool, str | None]]:
-    """Yield what :func:`_run` returns, in the order in which shards get ready."""
+    """Yield what :func:`_run` returns, in the order in which shards get ready, or, with Ray, when all are ready."""
     import joblib  # type: ignore[import-untyped]
 
     try:
         # only the configuration finds backends that joblib registers when they are first named, such as Dask
         with nullcontext() if backend is None else joblib.parallel_config(backend):
-            parallel = joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
+            # Ray's backend cannot yield while it works
+            way = "list" if backend == "ray" else "generator_unordered"
+            parallel = joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as=way)
     except (ValueError, ImportError) as error:
         raise InvalidInputError(
             f"joblib cannot use the backend {backend!r} ({error}). Register it first: ray.util.joblib.register_ray() "

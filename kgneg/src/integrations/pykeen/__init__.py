@@ -34,6 +34,7 @@ from kgneg.integrations.pykeen.sans import SansNegativeSampler
 from kgneg.integrations.pykeen.taxonomy import TaxonomyNegativeSampler
 from kgneg.integrations.pykeen.typed import TypedNegativeSampler
 from kgneg.integrations.pykeen.uniform import KgnegBernoulliNegativeSampler, KgnegUniformNegativeSampler
+from kgneg.integrations.pykeen.verdicts import VerdictWeighter
 
 if TYPE_CHECKING:
     from kgneg.integrations.pykeen.training import KgnegTrainingLoop
@@ -61,6 +62,7 @@ __all__ = [
     "SansNegativeSampler",
     "TaxonomyNegativeSampler",
     "TypedNegativeSampler",
+    "VerdictWeighter",
     "to_pykeen",
 ]
 
@@ -107,4 +109,5 @@ for _sampler in SAMPLERS:
 filterer_resolver.register(ExactFilterer, raise_on_conflict=False)
 filterer_resolver.register(KnnNoiseFilterer, raise_on_conflict=False)
 loss_weighter_resolver.register(ConfidenceWeighter, synonyms={"confidence"}, raise_on_conflict=False)
+loss_weighter_resolver.register(VerdictWeighter, synonyms={"verdicts"}, raise_on_conflict=False)
 when_imported("pykeen.training", _register_training)

@@ -1,0 +1,214 @@
+"""Thresholds whose precision or recall is stated with confidence, or said to be out of reach."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.validation import validate_count
+
+__all__ = ["Certificate", "binomial_bound", "certify_precision", "certify_recall"]
+
+_STEPS = 20
+_STARTS = 4
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What can be said about the rows whose score is at most a threshold.
+
+    :param kind: ``"precision"``: at least ``target`` of the kept rows are false triples; ``"recall"``: at least
+        ``target`` of the false triples are kept
+    :param target: what was asked for
+    :param level: the confidence with which it holds for new rows like the checked ones
+    :param threshold: the largest score that is kept; ``-inf`` when the target is not reachable
+    :param rows: checked rows that counted at this threshold
+    :param good: how many of them were right
+    :param share: the share of all checked rows that is kept
+    """
+
+    kind: str
+    target: float
+    level: float
+    threshold: float
+    rows: int
+    good: int
+    share: float
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is such a threshold."""
+        return self.threshold > -math.inf
+
+    def statement(self) -> str:
+        """Say it in words.
+
+        :returns: one sentence
+        """
+        goal = f"{self.kind} >= {self.target:g} with {self.level:.0%} confidence"
+        if not self.reachable:
+            return f"{goal}: not reachable with {self.rows} checked rows"
+        return f"{goal}: keep scores up to {self.threshold:.6g} ({self.good} of {self.rows} checked rows were right)"
+
+    def state(self) -> dict[str, Any]:
+        """Return the fields for JSON; the threshold is ``None`` when there is none.
+
+        :returns: names and plain values
+        """
+        return asdict(self) | {"threshold": self.threshold if self.reachable else None}
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Certificate:
+        """Undo :meth:`state`.
+
+        :param state: names and plain values
+        :returns: the certificate
+        """
+        return cls(**state | {"threshold": -math.inf if state["threshold"] is None else state["threshold"]})
+
+
+def binomial_bound(good: int, rows: int, level: float = 0.95) -> float:
+    """Return the lower bound of a share by Clopper and Pearson (1934), one-sided.
+
+    :param good: successes
+    :param rows: trials
+    :param level: the confidence, in (0, 1)
+    :returns: the bound; 0 without successes
+    :raises InvalidInputError: if the counts contradict each other
+
+    >>> round(binomial_bound(59, 59), 3), binomial_bound(0, 9)
+    (0.95, 0.0)
+    """
+    from scipy.stats import beta
+
+    rows = validate_count("rows", rows, 0)
+    if not 0 <= good <= rows:
+        raise InvalidInputError(f"good must be between 0 and the {rows} rows, got {good}")
+    _inside("level", level)
+    return 0.0 if good == 0 else float(beta.ppf(1 - level, good, rows - good + 1))
+
+
+def certify_precision(
+    scores: np.ndarray,
+    truth: np.ndarray,
+    target: float,
+    *,
+    level: float = 0.95,
+    thresholds: np.ndarray | None = None,
+    batch: int | None = None,
+) -> Certificate:
+    """Find the largest threshold below which enough triples are false, with confidence.
+
+    The thresholds are fixed before a truth is read. They are tested by fixed sequences (Angelopoulos et al. 2021): from
+    each of four starts towards larger ones until the first failure, each start with a quarter of the error. So the
+    statement holds at ``level`` although the best threshold is taken.
+
+    :param scores: shape: ``(n,)``, P(the triple is true) of rows that were not used to make the scores
+    :param truth: shape: ``(n,)``, whether each is true
+    :param target: the share of false triples among the kept rows, in (0, 1)
+    :param level: the confidence, in (0, 1)
+    :param thresholds: made without these rows, for example from unlabelled ones; ``None`` takes quantiles of ``scores``
+        and does not count the rows at the threshold itself
+    :param batch: ``None`` promises the precision in the long run, by the bound of Clopper and Pearson; a number
+        promises what will be counted in so many further candidates, by an exact test that adds their own chance
+    :returns: the certificate; its threshold is ``-inf`` when the target is not reachable
+    :raises InvalidInputError: if shapes or values are wrong
+
+    >>> scores = np.linspace(0, 1, 400)
+    >>> certify_precision(scores, scores > 0.8, 0.9).share > 0.7
+    True
+    """
+    scores, truth = _checked(scores, truth, target, level)
+    own = thresholds is None
+    grid = _grid(scores) if thresholds is None else np.unique(np.asarray(thresholds, dtype=np.float64))
+    grid = grid[np.isfinite(grid)]
+    below = (scores[:, None] < grid) if own else (scores[:, None] <= grid)
+    rows, good = below.sum(axis=0), (below & ~truth[:, None]).sum(axis=0)
+    ahead = None if batch is None else np.rint(validate_count("batch", batch) * below.mean(axis=0)).astype(int)
+    error = (1 - level) / _STARTS
+    # fewer rows could not pass even without a mistake
+    possible = np.flatnonzero(target**rows <= error)
+    best = -1
+    if len(possible):
+        starts = np.unique(np.linspace(possible[0], len(grid) - 1, _STARTS + 1)[:-1].astype(int))
+        error = (1 - level) / len(starts)
+        for start in starts:
+            for place in range(int(start), len(grid)):
+                further = None if ahead is None else int(ahead[place])
+                if not _passes(int(good[place]), int(rows[place]), target, error, further):
+                    break
+                best = max(best, place)
+    if best < 0:
+        return Certificate("precision", target, level, -math.inf, len(scores), int((~truth).sum()), 0.0)
+    cut = float(np.nextafter(grid[best], -np.inf)) if own else float(grid[best])
+    return Certificate("precision", target, level, cut, int(rows[best]), int(good[best]), float((scores <= cut).mean()))
+
+
+def certify_recall(scores: np.ndarray, truth: np.ndarray, target: float, *, level: float = 0.95) -> Certificate:
+    """Find the smallest threshold that keeps enough of the false triples, with confidence.
+
+    The threshold is an order statistic of the scores of false triples, chosen by their number alone (a one-sided
+    tolerance bound), so nothing is peeked at.
+
+    :param scores: shape: ``(n,)``, P(the triple is true) of rows that were not used to make the scores
+    :param truth: shape: ``(n,)``, whether each is true
+    :param target: the share of false triples that must be kept, in (0, 1)
+    :param level: the confidence, in (0, 1)
+    :returns: the certificate; its threshold is ``-inf`` when there are too few false triples
+    :raises InvalidInputError: if shapes or values are wrong
+
+    >>> scores = np.linspace(0, 1, 400)
+    >>> 0.8 < certify_recall(scores, np.zeros(400, dtype=bool), 0.8).threshold < 0.85
+    True
+    """
+    from scipy.stats import binom
+
+    scores, truth = _checked(scores, truth, target, level)
+    false = np.sort(scores[~truth])
+    number = len(false)
+    # P(at least target lies below the k-th smallest) = P(Binomial(number, target) <= k - 1)
+    place = int(binom.ppf(level, number, target)) if number else 0
+    if place >= number:
+        return Certificate("recall", target, level, -math.inf, number, number, 0.0)
+    cut = float(false[place])
+    return Certificate("recall", target, level, cut, number, place + 1, float((scores <= cut).mean()))
+
+
+def _passes(good: int, rows: int, target: float, error: float, ahead: int | None) -> bool:
+    """Say whether so many good rows are too many for chance if the target is missed."""
+    if ahead is None:
+        return binomial_bound(good, rows, 1 - error) >= target
+    if not ahead:
+        return False
+    from scipy.stats import hypergeom
+
+    # the fewest mistakes among the rows ahead that miss the target; all rows are in a random order
+    missed = math.floor((1 - target) * ahead + 1e-9) + 1
+    mistakes = rows - good
+    return missed > ahead or float(hypergeom.cdf(mistakes, rows + ahead, mistakes + missed, rows)) <= error
+
+
+def _grid(scores: np.ndarray) -> np.ndarray:
+    return np.unique(np.quantile(scores, np.arange(1, _STEPS + 1) / _STEPS, method="inverted_cdf"))
+
+
+def _inside(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise InvalidInputError(f"{name} must lie between 0 and 1, both excluded, got {value!r}")
+
+
+def _checked(scores: np.ndarray, truth: np.ndarray, target: float, level: float) -> tuple[np.ndarray, np.ndarray]:
+    _inside("target", target)
+    _inside("level", level)
+    scores, truth = np.asarray(scores, dtype=np.float64), np.asarray(truth)
+    if scores.ndim != 1 or truth.shape != scores.shape:
+        raise InvalidInputError(f"one truth per score is needed, got shapes {scores.shape} and {truth.shape}")
+    if not len(scores):
+        raise InvalidInputError("there are no checked rows: a bound needs some that were not used to make the scores")
+    if np.isnan(scores).any():
+        raise InvalidInputError(f"score {int(np.isnan(scores).argmax())} is NaN: leave rows without a score out")
+    return scores, truth.astype(bool)

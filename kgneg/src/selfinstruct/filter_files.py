@@ -1,0 +1,161 @@
+"""A self-instruct filter in a folder: JSON, safetensors, and tables of recorded verdicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgneg.core.cache import ArtefactCache
+from kgneg.core.encode import Encoder, LexicalEncoder, SentenceEncoder, bundled_model
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.storage import atomic_path, read_tensors, write_tensors
+from kgneg.selfinstruct.critic import Critic, encoder_identity
+from kgneg.selfinstruct.judge import Judge
+from kgneg.selfinstruct.recorded import RecordedJudge
+from kgneg.selfinstruct.verbalizer import Verbalizer
+
+if TYPE_CHECKING:
+    from kgneg.selfinstruct.filter import SelfInstructFilter
+
+__all__ = ["load_filter", "save_filter"]
+
+_STATE, _CRITIC = "filter.json", "critic.safetensors"
+_VERSION = 1
+
+
+def save_filter(filter_: SelfInstructFilter, folder: str | Path) -> None:
+    """Write a fitted filter; each file replaces an older one when it is complete.
+
+    Recorded judges are kept with their verdicts. Others are not kept, as they may hold secrets: hand them to
+    :func:`load_filter` again.
+
+    :param filter_: the filter
+    :param folder: it is created
+    :raises InvalidInputError: if the filter has learned nothing yet
+    """
+    if not filter_.fitted:
+        raise InvalidInputError("this filter has learned nothing yet: call fit first")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state: dict[str, Any] = {"version": _VERSION, "filter": filter_.state(), "critic": None, "recorded": {}}
+    for role, judges in (("judges", filter_.judges), ("rules", filter_.rules)):
+        recorded = [judge for judge in judges if isinstance(judge, RecordedJudge)]
+        if recorded and len(recorded) == len(judges):
+            state["recorded"][role] = [f"{role}-{number}.parquet" for number in range(len(judges))]
+            for name, judge in zip(state["recorded"][role], recorded, strict=True):
+                judge.save(folder / name)
+    critic = filter_.critic
+    if critic is not None:
+        tensors, plain = critic.state()
+        write_tensors(folder / _CRITIC, tensors, {"version": str(_VERSION)})
+        state["critic"] = {
+            "plain": plain,
+            "encoder": _spelling(critic.encoder),
+            "identity": encoder_identity(critic.encoder),
+            "landmarks": critic.landmarks,
+            "seed": critic.seed,
+            "verbalizer": None if critic.verbalizer is None else critic.verbalizer.content(),
+        }
+    with atomic_path(folder / _STATE) as path:  # last: a folder without it is no filter
+        path.write_text(json.dumps(state, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_filter(
+    folder: str | Path,
+    *,
+    judges: Sequence[Judge] | None = None,
+    rules: Sequence[Judge] | None = None,
+    encoder: str | Encoder | None = None,
+    cache: ArtefactCache | None = None,
+    progress: bool = True,
+) -> SelfInstructFilter:
+    """Read a filter.
+
+    :param folder: what :func:`save_filter` has written
+    :param judges: the judges of the fit, in their order; ``None`` reads recorded ones from the folder
+    :param rules: likewise
+    :param encoder: that of the critic; ``None`` takes the one whose name is in the folder
+    :param cache: where vectors are kept; ``None`` takes the default folder
+    :param progress: whether the critic shows progress bars
+    :returns: the filter
+    :raises InvalidInputError: if the folder holds no filter of this version, or parts are missing or others
+    """
+    from kgneg.selfinstruct.filter import SelfInstructFilter
+
+    folder = Path(folder)
+    state = _read(folder / _STATE)
+    found, settings = state["filter"], state["filter"]["settings"]
+    heard = [
+        _judges(
+            folder, role, found[role], state["recorded"].get(role), given, needed=role == "rules" or settings["ask"]
+        )
+        for role, given in (("judges", judges), ("rules", rules))
+    ]
+    critic = None
+    if state["critic"] is not None:
+        critic = _critic(folder, state["critic"], encoder, cache, progress)
+    made = SelfInstructFilter(judges=heard[0], rules=heard[1], critic=critic, **settings)
+    made.restore(found)
+    return made
+
+
+def _critic(
+    folder: Path, state: dict[str, Any], encoder: str | Encoder | None, cache: ArtefactCache | None, progress: bool
+) -> Critic:
+    encoder = state["encoder"] if encoder is None else encoder
+    if encoder is None:
+        raise InvalidInputError(f"the critic in {folder} used an encoder of the caller's own: hand it in with encoder=")
+    words = None if state["verbalizer"] is None else Verbalizer(**state["verbalizer"])
+    made = Critic(
+        encoder=encoder,
+        verbalizer=words,
+        landmarks=state["landmarks"],
+        seed=state["seed"],
+        cache=cache,
+        progress=progress,
+    )
+    if encoder_identity(made.encoder) != state["identity"]:
+        raise InvalidInputError(
+            f"the critic in {folder} used the encoder {state['identity']!r}, got {encoder_identity(made.encoder)!r}: "
+            "hand in the one of the fit, or fit again"
+        )
+    return made.restore(read_tensors(folder / _CRITIC)[0], state["plain"])
+
+
+def _judges(
+    folder: Path, role: str, names: list[str], files: list[str] | None, given: Sequence[Judge] | None, *, needed: bool
+) -> Sequence[Judge]:
+    if given is None and files is not None:
+        return [RecordedJudge.load(folder / file, name=name) for file, name in zip(files, names, strict=True)]
+    if given is None and (not names or not needed):
+        return ()
+    if given is None or [judge.name for judge in given] != names:
+        got = "none" if given is None else ", ".join(judge.name for judge in given) or "none"
+        raise InvalidInputError(
+            f"the filter in {folder} asks {', '.join(names)}, got {got}: hand the same judges in with {role}="
+        )
+    return given
+
+
+def _spelling(encoder: Encoder) -> str | None:
+    """Return the plain spelling of an encoder, if it has one."""
+    if isinstance(encoder, SentenceEncoder):
+        return "minilm" if encoder.name == bundled_model() else encoder.name
+    if isinstance(encoder, LexicalEncoder) and encoder.dim == LexicalEncoder().dim:
+        return "lexical"
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InvalidInputError(f"there is no file {path}: is {path.parent} the folder of a filter?")
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = state["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(f"{path} is no filter ({error}): save it again") from error
+    if version != _VERSION:
+        raise InvalidInputError(f"{path} is a filter of version {version}, expected {_VERSION}: fit again")
+    return state

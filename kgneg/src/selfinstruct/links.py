@@ -1,0 +1,85 @@
+"""From the files of a run to training: kept negatives for the sampler ``given``.
+
+Scores of a run as loss weights: :meth:`kgneg.integrations.pykeen.VerdictWeighter.from_run`. The filter as a judge over
+what a sampler proposes: :class:`~kgneg.selfinstruct.guard.FilterRule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.storage import atomic_path
+from kgneg.selfinstruct.decisions import ACTIONS
+from kgneg.selfinstruct.run_report import check_finished
+from kgneg.selfinstruct.sources import TRIPLE, find_sources
+
+__all__ = ["write_kept"]
+
+_BATCH = 1 << 16
+
+
+def _batches(decided: str | Path | Sequence[str | Path], columns: tuple[str, ...]) -> Iterator[Any]:
+    """Yield record batches of the shards of a run."""
+    from pyarrow import parquet  # type: ignore[import-untyped]
+
+    for path in find_sources(decided):
+        with parquet.ParquetFile(path) as file:
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise InvalidInputError(f"{path} has no column {missing[0]}. Give the folder that a run has written.")
+            yield from file.iter_batches(batch_size=_BATCH, columns=list(columns))
+
+
+def write_kept(
+    decided: str | Path | Sequence[str | Path], path: str | Path, *, actions: Sequence[str] = ("keep",)
+) -> int:
+    """Write the triples that a run has kept as one file, which the sampler ``given`` reads.
+
+    :param decided: the folder of a run, or some of its shards
+    :param path: a file that ends in ``.tsv``, three columns without a header, or in ``.parquet``
+    :param actions: which actions are written
+    :returns: the number of triples
+    :raises InvalidInputError: if there is none, the run is not through, the file has another ending, or a text cannot
+        stand in a TSV file
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    path = Path(path)
+    if path.suffix not in (".tsv", ".parquet"):
+        raise InvalidInputError(f"{path} must end in .tsv or .parquet")
+    wrong = [action for action in actions if action not in ACTIONS]
+    if wrong or isinstance(actions, str):
+        raise InvalidInputError(f"actions must be a list of {', '.join(ACTIONS)}, got {actions!r}")
+    if isinstance(decided, str | Path) and (Path(decided) / "_input").is_dir():
+        check_finished(decided)
+    schema = pa.schema([(name, pa.string()) for name in TRIPLE])
+    wanted, count = pa.array(list(actions), pa.string()), 0
+    with atomic_path(path) as temporary:
+        sink = temporary.open("w", encoding="utf-8", newline="\n") if path.suffix == ".tsv" else None
+        writer = None if sink is not None else parquet.ParquetWriter(temporary, schema)
+        try:
+            for batch in _batches(decided, (*TRIPLE, "action")):
+                chosen = batch.filter(pc.is_in(batch.column("action"), value_set=wanted)).select(list(TRIPLE))
+                count += chosen.num_rows
+                if sink is not None:
+                    sink.writelines(_lines(chosen))
+                elif writer is not None:
+                    writer.write_batch(chosen.cast(schema))
+        finally:
+            (sink or writer).close()  # type: ignore[union-attr]
+        if not count:
+            raise InvalidInputError(f"no triple of {decided} is {' or '.join(actions)}, so there is nothing to write")
+    return count
+
+
+def _lines(batch: Any) -> Iterator[str]:
+    for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        line = "\t".join(row)
+        if line.count("\t") != len(TRIPLE) - 1 or not {"\n", "\r", "\0"}.isdisjoint(line):
+            raise InvalidInputError(f"the triple {row!r} cannot be written to a TSV file; let the name end in .parquet")
+        yield line + "\n"

@@ -1,0 +1,112 @@
+"""A filter in a folder, which every process of a run loads for itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.core.storage import atomic_path
+from kgneg.selfinstruct.decisions import Decider
+from kgneg.selfinstruct.judge import Judge
+from kgneg.selfinstruct.judge_choice import make_judge
+
+__all__ = ["SavedFilter"]
+
+_CHOICES, _RECORDED = "judges.json", "recorded:"
+
+
+class SavedFilter:
+    """A saved filter, and how its judges are spelled.
+
+    Judges that the folder of a filter cannot hold are made anew from their spelling, which stands beside it
+    (:meth:`remember`) unless it is given.
+
+    :param folder: what ``SelfInstructFilter.save`` has written
+    :param choices: ``judges``, spellings as for :func:`~kgneg.selfinstruct.judge_choice.make_judge`; ``known``, a file
+        of known triples that are looked up first; ``templates`` and ``language``, how triples are put into words;
+        ``tokens``, what a chat judge may spend
+    :raises InvalidInputError: if there is no such folder, or it holds no filter
+    """
+
+    def __init__(self, folder: str | Path, **choices: Any) -> None:
+        self.folder = Path(folder).absolute()
+        if not self.folder.is_dir():
+            raise InvalidInputError(f"there is no folder {folder}. Save a filter there first.")
+        if not (self.folder / "filter.json").is_file():
+            raise InvalidInputError(f"{folder} holds no filter: there is no file filter.json. Save one there first.")
+        path = self.folder / _CHOICES
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.choices: dict[str, Any] = kept | {name: value for name, value in choices.items() if value is not None}
+
+    @classmethod
+    def remember(cls, folder: str | Path, choices: dict[str, Any]) -> None:
+        """Keep how judges are spelled beside a filter; recorded verdicts are in its folder already.
+
+        :param folder: the folder of the filter
+        :param choices: as for the constructor; there are no secrets among them
+        """
+        judges = list(choices.get("judges") or [])
+        if all(text.startswith(_RECORDED) for text in judges):
+            choices = {**choices, "judges": []}
+        with atomic_path(Path(folder) / _CHOICES) as path:
+            path.write_text(json.dumps(choices, indent=1, sort_keys=True), encoding="utf-8")
+
+    @staticmethod
+    def make(choices: dict[str, Any], store: str | Path) -> dict[str, Sequence[Judge]]:
+        """Make judges and rules of their spelling.
+
+        :param choices: as for the constructor
+        :param store: a folder where chat judges keep their replies
+        :returns: ``judges`` and ``rules``, what is spelled
+        """
+        from kgneg.selfinstruct.verbalizer import Verbalizer
+
+        found: dict[str, Sequence[Judge]] = {}
+        if choices.get("judges"):
+            templates, language = choices.get("templates") or "statements", choices.get("language") or "en"
+            verbalizer = Verbalizer.load(templates, language=language)
+            found["judges"] = [
+                make_judge(text, verbalizer=verbalizer, tokens=choices.get("tokens"), store=store)
+                for text in choices["judges"]
+            ]
+        if choices.get("known"):
+            from kgneg.datasets import read_triples
+            from kgneg.selfinstruct.candidates import Candidates
+            from kgneg.selfinstruct.rules import RuleJudge
+
+            found["rules"] = [RuleJudge(known=Candidates(*read_triples(choices["known"]).T.tolist()))]
+        return found
+
+    def fingerprint(self) -> str:
+        """Return a hash of the files of the filter, and of what its judges are.
+
+        :returns: 32 hexadecimal digits
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        names = [path for path in sorted(self.folder.glob("*")) if path.is_file() and path.name[0] != "."]
+        own = [path for path in names if path.name not in (_CHOICES, "spent.json")]
+        tables = [text[len(_RECORDED) :].partition("#")[0] for text in self._judges() if text.startswith(_RECORDED)]
+        tables += [self.choices["known"]] if self.choices.get("known") else []
+        for path in [*own, *map(Path, tables)]:
+            digest.update(path.name.encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
+        spelled = {name: value for name, value in self.choices.items() if name not in ("known", "tokens")}
+        digest.update(json.dumps(spelled, sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def _judges(self) -> list[str]:
+        return list(self.choices.get("judges") or [])
+
+    def load(self) -> Decider:
+        """Read the filter and make its judges.
+
+        :returns: the filter
+        """
+        from kgneg.selfinstruct.filter import SelfInstructFilter
+
+        parts: dict[str, Any] = self.make(self.choices, self.folder / "chat")
+        decider: Decider = SelfInstructFilter.load(self.folder, progress=False, **parts)
+        return decider

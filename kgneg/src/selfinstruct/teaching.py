@@ -1,0 +1,99 @@
+"""The critic as a student: of people, and of judges where no person has looked."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.critic import Critic
+from kgneg.selfinstruct.fusion import JudgeFusion
+from kgneg.selfinstruct.hearing import Opinions, hear, joined
+from kgneg.selfinstruct.judge import Judge
+from kgneg.selfinstruct.sampling import stratified_sample
+
+__all__ = ["Lesson"]
+
+_AT_ONCE = 20_000  # rows of the pool that the critic looks at per round
+
+
+class Lesson:
+    """Rounds of asking judges where the critic is unsure, and training it with what they say.
+
+    :param critic: the student; ``None`` only collects what judges say
+    :param judges: the teachers
+    :param teacher: its settings say how verdicts become labels
+    :param checked: triples that people checked
+    :param truth: shape: ``(n,)``, what they found
+    :param weight: what a judged triple counts, relative to a checked one
+    """
+
+    def __init__(
+        self,
+        critic: Critic | None,
+        judges: tuple[Judge, ...],
+        teacher: JudgeFusion,
+        checked: Candidates,
+        truth: np.ndarray,
+        weight: float,
+    ) -> None:
+        self.critic, self.judges, self.teacher = critic, judges, teacher
+        self.checked, self.truth, self.weight = checked, truth, weight
+        #: what judges say about the checked triples
+        self.heard = hear(judges, checked)
+        #: triples of the pool on which a judge has an opinion, and those
+        self.asked = checked[:0]
+        self.told: Opinions = hear(judges, self.asked)
+
+    def hold(self, pool: Candidates | None, number: int, rounds: int, generator: torch.Generator) -> None:
+        """Train the critic.
+
+        :param pool: candidates of unknown truth, or ``None``
+        :param number: how many of them judges are asked about
+        :param rounds: in how many rounds
+        :param generator: of random numbers
+        :raises InvalidInputError: if the critic cannot learn, as all triples are of one kind
+        """
+        if pool is None or not self.judges or not number:
+            self._train()
+        else:
+            self._rounds(pool, min(number, len(pool)), rounds, generator)
+        if self.critic is not None and not self.critic.fitted:
+            raise InvalidInputError(
+                f"the critic has no examples of both kinds ({int(self.truth.sum())} true and "
+                f"{int((~self.truth).sum())} false checked triples, {len(self.asked)} judged ones): give more of them"
+            )
+
+    def _rounds(self, pool: Candidates, number: int, rounds: int, generator: torch.Generator) -> None:
+        if self.truth.any() and not self.truth.all():
+            self._train()
+        rest = np.ones(len(pool), dtype=bool)
+        for share in np.diff(np.linspace(0, number, rounds + 1).astype(int)).tolist():
+            some = np.flatnonzero(rest)
+            some = some[np.sort(torch.randperm(len(some), generator=generator)[:_AT_ONCE].numpy())]
+            offered = pool[some]
+            chance = self.critic.probability(offered) if self.critic is not None and self.critic.fitted else None
+            wanted = stratified_sample(list(offered.relations), share, probability=chance, generator=generator)
+            rest[some[wanted]] = False
+            said = hear(self.judges, offered[wanted])
+            spoken = np.flatnonzero(~np.isnan(said.probability).all(axis=1))
+            self.asked, self.told = joined(self.asked, offered[wanted][spoken]), self.told + said.rows(spoken)
+            self._train()
+
+    def _train(self) -> None:
+        """Fit the critic to checked triples, and to what judges alone say of others."""
+        if self.critic is None:
+            return
+        targets, weight = self.truth.astype(np.float64), np.ones(len(self.truth))
+        if len(self.asked):
+            teacher = JudgeFusion.restore(self.teacher.state())
+            if len(self.truth):
+                teacher.fit(self.heard.probability, list(self.checked.relations), self.truth)
+            else:
+                teacher.fit(self.told.probability, list(self.asked.relations))
+            guess = 1 / (1 + np.exp(-teacher.log_odds(self.told.probability, list(self.asked.relations))))
+            targets = np.concatenate([targets, guess])
+            weight = np.append(weight, np.full(len(guess), self.weight if len(self.truth) else 1.0))
+        if (targets > 0.5).any() and (targets < 0.5).any():
+            self.critic.fit(joined(self.checked, self.asked), targets, weight)

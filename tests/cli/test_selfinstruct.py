@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from kgneg.cli import main
+
+ROWS = [(f"h{number}", "r", f"tail number {number % 4}") for number in range(20)]
+
+
+def call(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, ["selfinstruct", *map(str, arguments)])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.tsv"
+    path.write_text("".join("\t".join(row) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def verdicts(tmp_path: Path) -> Path:
+    path = tmp_path / "verdicts.tsv"
+    lines = ["head\trelation\ttail\tprobability\tother"]
+    lines += ["\t".join((*row, str(number / 19), "0")) for number, row in enumerate(ROWS)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_run_by_recorded_verdicts(source: Path, verdicts: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept.tsv"
+    arguments = ("run", source, "--verdicts", verdicts, "--out", out, "--shard-rows", 6, "--backend", "sequential")
+    done = call(*arguments, "--kept", kept)
+    assert done.exit_code == 0
+    assert "4 of 4 shards, 20 rows: 7 keep, 7 drop, 6 review" in done.stdout
+    frame = pd.read_parquet(sorted(out.glob("part-*.parquet")))
+    assert frame["action"].tolist() == ["keep"] * 7 + ["review"] * 6 + ["drop"] * 7
+    assert kept.read_text().splitlines() == ["\t".join(row) for row in ROWS[:7]]
+    assert json.loads((out / "report.json").read_text())["rows"] == 20
+    quiet = call(*arguments, "--keep", 0.1, "--drop", 0.2, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert json.loads((out / "report.json").read_text())["actions"] == {"keep": 2, "drop": 16, "review": 2}
+    every = call(*arguments, "--column", "other", "--quiet")
+    assert every.exit_code == 0
+    assert json.loads((out / "report.json").read_text())["actions"]["keep"] == 20
+
+
+def test_a_job_array(source: Path, verdicts: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept.tsv"
+    for number, finished in ((0, 2), (1, 4)):
+        assert not kept.exists()
+        done = call(
+            *("run", source, "--verdicts", verdicts, "--out", out, "--shard-rows", 6, "--backend", "sequential"),
+            *("--shard", f"{number}/2", "--kept", kept),
+        )
+        assert done.exit_code == 0
+        assert f"{finished} of 4 shards" in done.stdout
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("shard", ["2/2", "a/b", "1", "-1/2", "/"])
+def test_parts_that_do_not_exist(shard: str, source: Path, verdicts: Path, tmp_path: Path) -> None:
+    done = call("run", source, "--verdicts", verdicts, "--out", tmp_path / "out", "--shard", shard)
+    assert done.exit_code == 2
+    assert "is no part such as 0/4" in " ".join(done.stderr.split())
+
+
+def test_dedup(source: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "more.tsv", tmp_path / "out"
+    path.write_text("H1\tr\tTail  number 1\nh1\tr\ttail number 1 again\n", encoding="utf-8")
+    done = call("dedup", source, path, "--out", out, "--shard-rows", 8, "--backend", "sequential")
+    assert done.exit_code == 0
+    assert "20 kept, 1 exact, 1 rouge_l" in done.stdout
+    assert len(pd.read_parquet(sorted(out.glob("part-*.parquet")))) == 20
+    done = call("dedup", source, path, "--out", out, "--rouge-l", "none", "--backend", "sequential", "--quiet")
+    assert (done.exit_code, done.output) == (0, "")
+    assert json.loads((out / "report.json").read_text())["kept"] == 21
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> list[Any]:
+    """Forty true and forty false triples, and what two judges say about them and about the source."""
+    lines = ["head\trelation\ttail\tfirst\tsecond"]
+    lines += [f"{head}\t{relation}\t{tail}\t0.1\t0.1" for head, relation, tail in ROWS[4:]]
+    lines += [f"{head}\t{relation}\t{tail}\t0.9\t0.9" for head, relation, tail in ROWS[:4]]
+    for name, high in (("true", 0.9), ("false", 0.1)):
+        rows = [(f"{name} {number}", "r", f"thing {number}") for number in range(150)]
+        (tmp_path / f"{name}.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+        lines += [
+            "\t".join((*row, str(high), str(1 - high if number % 7 == 0 else high))) for number, row in enumerate(rows)
+        ]
+    (tmp_path / "judged.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "templates.json").write_text(
+        json.dumps({"relations": {"r": [{"positive": "{head} is {tail}.", "negated": "{head} is not {tail}."}]}}),
+        "utf-8",
+    )
+    found = ["--true", tmp_path / "true.tsv", "--false", tmp_path / "false.tsv", "--encoder", "none"]
+    judged = tmp_path / "judged.tsv"
+    return [*found, "--judge", f"recorded:{judged}#first", "--judge", f"recorded:{judged}#second"]
+
+
+def test_fit_and_run(checked: list[Any], source: Path, tmp_path: Path) -> None:
+    done = call("fit", *checked, "--known", source, "--out", tmp_path / "filter")
+    assert done.exit_code == 0, done.output
+    assert "checked: 300" in done.stdout
+    assert "promise: precision >=" in done.stdout
+    run = ("run", source, "--filter", tmp_path / "filter", "--shard-rows", 7, "--backend", "sequential", "--quiet")
+    assert call(*run, "--out", tmp_path / "known").exit_code == 0
+    known = pd.read_parquet(sorted((tmp_path / "known").glob("part-*.parquet")))
+    assert known["action"].tolist() == ["drop"] * 20
+    (tmp_path / "judged.tsv").unlink()  # the filter holds what was recorded
+    assert call("fit", *checked, "--out", tmp_path / "other").exit_code == 2
+    other = tmp_path / "none.tsv"
+    other.write_text("x\tr\ty\n", encoding="utf-8")
+    done = call(*run, "--known", other, "--out", tmp_path / "judged")
+    assert done.exit_code == 0, done.output
+    judged = pd.read_parquet(sorted((tmp_path / "judged").glob("part-*.parquet")))
+    assert judged["action"].tolist() == ["drop"] * 4 + ["keep"] * 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "in.tsv", "--out", "out"], "give --filter or --verdicts"),
+        (["run", "in.tsv", "--out", "out", "--filter", "a", "--verdicts", "b"], "give --filter or --verdicts"),
+        (["run", "in.tsv", "--out", "out", "--filter", "nowhere"], "there is no folder nowhere"),
+        (["run", "none.tsv", "--out", "out", "--verdicts", "verdicts.tsv"], "stands for no file"),
+        (["run", "--out", "out"], "Missing argument 'SOURCE...'"),
+        (["dedup", "in.tsv", "--out", "out", "--rouge-l", "2"], "rouge_l must be"),
+        (["dedup", "in.tsv", "--out", "out", "--rouge-l", "x"], "neither a number nor none"),
+        (["dedup", "in.tsv", "--out", "out", "--backend", "spark"], "is not one of"),
+        (["dedup", "in.tsv", "--out", "out", "--minhash", "1"], "minhash must be"),
+    ],
+)
+def test_wrong_calls(
+    arguments: list[str], message: str, source: Path, verdicts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
+@pytest.mark.slow
+def test_jobs_of_an_array_at_once(source: Path, verdicts: Path, tmp_path: Path) -> None:
+    """They cut the input at the same time, and share the folder."""
+
+    def start(out: Path, *options: str) -> subprocess.Popen[bytes]:
+        arguments = ["run", str(source), "--verdicts", str(verdicts), "--out", str(out), "--shard-rows", "1", "--quiet"]
+        command = [sys.executable, "-m", "kgneg.cli", "selfinstruct", *arguments, "--backend", "sequential", *options]
+        return subprocess.Popen(command)
+
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert start(whole).wait(120) == 0
+    jobs = [start(out, "--shard", f"{number}/3") for number in range(3)]
+    assert [job.wait(120) for job in jobs] == [0, 0, 0]
+    names = [f"part-{number:06d}.parquet" for number in range(20)] + ["report.json"]
+    assert all((out / name).read_bytes() == (whole / name).read_bytes() for name in names)

@@ -1,0 +1,98 @@
+"""The endpoint as such; what it does over the wire is tested with the judge."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from kgneg.core.errors import InvalidInputError, MissingExtraError
+from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, Outcome
+from kgneg.selfinstruct.chat_policy import RequestPolicy
+from kgneg.selfinstruct.chat_reply import ChatReply
+
+from .conftest import KEY, FakeEndpoint
+
+
+def request(number: int, **options: Any) -> ChatRequest:
+    messages = ({"role": "user", "content": f"question {number}"},)
+    return ChatRequest(key=str(number), messages=messages, max_tokens=5, **options)
+
+
+def asked(who: ChatEndpoint, count: int) -> dict[str, Outcome[str]]:
+    found: dict[str, Outcome[str]] = {}
+
+    def done(one: ChatRequest, outcome: Outcome[str]) -> None:
+        assert one.key not in found
+        found[one.key] = outcome
+
+    who.ask((request(number) for number in range(count)), lambda reply: reply.text, done)
+    return found
+
+
+def test_every_question_has_one_outcome(endpoint: FakeEndpoint) -> None:
+    endpoint.answer = lambda body: FakeEndpoint.asked(body).upper()
+    found = asked(ChatEndpoint(model="tiny", base_url=endpoint.url), 30)
+    assert {key: one.value for key, one in found.items()} == {str(n): f"QUESTION {n}" for n in range(30)}
+    assert asked(ChatEndpoint(model="tiny", base_url=endpoint.url), 0) == {}
+
+
+def test_further_fields(endpoint: FakeEndpoint) -> None:
+    extra = {"top_p": 0.5, "max_completion_tokens": 77, "chat_template_kwargs": {"enable_thinking": False}}
+    who = ChatEndpoint(model="tiny", base_url=endpoint.url, extra=extra, json_mode=False)
+    asked(who, 1)
+    body = endpoint.bodies[0]
+    assert extra.items() <= body.items()
+    assert not {"max_tokens", "response_format", "logprobs", "seed"} & set(body)
+    assert who.most_tokens(request(0)) == 77
+    assert who.identity()["extra"] == extra
+
+
+@pytest.mark.parametrize("name", ["n", "stream", "model", "messages", "max_tokens"])
+def test_own_fields_are_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=name):
+        ChatEndpoint(model="tiny", extra={name: 1})
+
+
+@pytest.mark.parametrize("model", ["", " ", None])
+def test_no_model(model: Any) -> None:
+    with pytest.raises(InvalidInputError, match="model"):
+        ChatEndpoint(model=model)
+
+
+def test_texts_of_others_are_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    who = ChatEndpoint(model="tiny")
+    assert who.clean(f"a\x1b[31m\n{KEY}\ud800") == "a [31m [key]?"
+    long = who.clean("x" * 190 + KEY)
+    assert len(long) <= 200
+    assert KEY[:6] not in long
+    assert who.clean(f"a\n{KEY}", None) == "a\n[key]"
+
+
+def test_an_error_of_ours_ends_the_round(endpoint: FakeEndpoint) -> None:
+    def broken(reply: ChatReply) -> str:
+        raise ZeroDivisionError
+
+    who = ChatEndpoint(model="tiny", base_url=endpoint.url, policy=RequestPolicy(concurrency=2))
+    with pytest.raises(ZeroDivisionError):
+        who.ask((request(number) for number in range(50)), broken, lambda one, outcome: None)
+    assert len(endpoint.bodies) < 10
+
+
+def test_without_the_client(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtraError, match=r"kgneg\[chat\]"):
+        asked(ChatEndpoint(model="tiny", base_url=endpoint.url), 1)
+
+
+@pytest.mark.parametrize("key", ["sk-one two", "sk-\u732b", "sk-a\nX: b", "sk-a\x00"])
+@pytest.mark.parametrize("given", [True, False])
+def test_what_cannot_be_a_key_is_not_repeated(key: str, given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "\x00" not in key:
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+    who = ChatEndpoint(model="tiny", api_key=key if given or "\x00" in key else None)
+    with pytest.raises(InvalidInputError, match="OPENAI_API_KEY") as caught:
+        who.secret()
+    assert "sk-" not in str(caught.value)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kgneg.core.cache import ArtefactCache
+from kgneg.core.encode import LexicalEncoder
+from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct.critic import Critic
+from kgneg.selfinstruct.filter import SelfInstructFilter
+from kgneg.selfinstruct.filter_files import load_filter, save_filter
+from kgneg.selfinstruct.verbalizer import Verbalizer
+
+TEMPLATES = {
+    name: {"positive": [f"{{head}} {name} {{tail}}."], "negated": [f"{{head}} never {name} {{tail}}."]}
+    for name in ("wants", "fears")
+}
+
+
+class Other:
+    """Hands questions on to a recorded judge."""
+
+    def __init__(self, judge: Any) -> None:
+        self.judge, self.fingerprint, self.name = judge.judge, judge.fingerprint, "other"
+
+
+@pytest.fixture(scope="module")
+def fitted(world: Any, tmp_path_factory: pytest.TempPathFactory) -> SelfInstructFilter:
+    critic = Critic(
+        encoder=LexicalEncoder(),
+        verbalizer=Verbalizer(relations=TEMPLATES),
+        progress=False,
+        cache=cache(tmp_path_factory),
+    )
+    made = SelfInstructFilter(judges=world.judges, critic=critic, target=0.8)
+    return made.fit(*world.seeds(slice(0, 500)))
+
+
+def cache(factory: pytest.TempPathFactory) -> ArtefactCache:
+    return ArtefactCache(factory.mktemp("cache"))
+
+
+def test_a_folder_is_enough(
+    world: Any, fitted: SelfInstructFilter, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    fitted.save(tmp_path)
+    again = SelfInstructFilter.load(tmp_path, progress=False, cache=cache(tmp_path_factory))
+    assert again.fingerprint() == fitted.fingerprint()
+    expected, found = (one.decide(world.candidates[500:700]) for one in (fitted, again))
+    np.testing.assert_array_equal(found.action, expected.action)
+    np.testing.assert_array_equal(found.score, expected.score)
+    assert again.certificate == fitted.certificate
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors", ".parquet"}
+
+
+def test_other_judges_are_handed_in(world: Any, tmp_path: Path) -> None:
+    judges = [Other(world.judges[0])]
+    made = SelfInstructFilter(judges=judges, critic=world.critic(), target=None).fit(*world.seeds(slice(0, 300)))
+    save_filter(made, tmp_path)
+    with pytest.raises(InvalidInputError, match="asks other, got none: hand the same judges in with judges="):
+        load_filter(tmp_path, encoder=world.table)
+    with pytest.raises(InvalidInputError, match="asks other, got strict"):
+        load_filter(tmp_path, encoder=world.table, judges=world.judges[:1])
+    with pytest.raises(InvalidInputError, match="encoder of the caller's own"):
+        load_filter(tmp_path, judges=judges)
+    with pytest.raises(InvalidInputError, match="used the encoder"):
+        load_filter(tmp_path, judges=judges, encoder="lexical")
+    again = load_filter(tmp_path, judges=judges, encoder=world.table, progress=False)
+    rows = world.candidates[300:400]
+    np.testing.assert_array_equal(again.decide(rows).score, made.decide(rows).score)
+
+
+def test_judges_that_are_not_asked_are_not_needed(world: Any, tmp_path: Path) -> None:
+    made = SelfInstructFilter(judges=[Other(world.judges[0])], critic=world.critic(), ask=False, target=None)
+    made.fit(*world.seeds(slice(0, 300)), world.candidates[300:500]).save(tmp_path)
+    again = SelfInstructFilter.load(tmp_path, encoder=world.table, progress=False)
+    rows = world.candidates[500:600]
+    np.testing.assert_array_equal(again.decide(rows).score, made.decide(rows).score)
+
+
+def test_refusals(world: Any, fitted: SelfInstructFilter, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="call fit first"):
+        save_filter(SelfInstructFilter(judges=world.judges), tmp_path)
+    with pytest.raises(InvalidInputError, match="the folder of a filter"):
+        load_filter(tmp_path)
+    save_filter(fitted, tmp_path)
+    state = json.loads((tmp_path / "filter.json").read_text(encoding="utf-8"))
+    (tmp_path / "filter.json").write_text(json.dumps(state | {"version": 99}))
+    with pytest.raises(InvalidInputError, match="version 99"):
+        load_filter(tmp_path)
+    (tmp_path / "filter.json").write_text("{")
+    with pytest.raises(InvalidInputError, match="is no filter"):
+        load_filter(tmp_path)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.fusion import JudgeFusion
+from kgneg.selfinstruct.hearing import crossed, hear, joined, split_rows
+from kgneg.selfinstruct.judge import Judgements
+
+
+class Odd:
+    """Contradicts itself on the second row and is silent on the third."""
+
+    name = "odd"
+
+    def fingerprint(self) -> str:
+        return "odd"
+
+    def judge(self, candidates: Candidates) -> Judgements:
+        return Judgements.of([0.2, np.nan, np.nan], ["", "contradiction", ""])
+
+
+def test_side_by_side(world: Any) -> None:
+    found = hear([Odd(), world.judges[0]], world.candidates[:3])
+    np.testing.assert_array_equal(found.probability[:, 1], world.said[:3, 0])
+    assert found.contradictory.tolist() == [False, True, False]
+    assert found.reasons == ("", "odd: contradiction", "odd: no verdict")
+    both = found + found.rows(np.array([1]))
+    assert both.probability.shape == (4, 2)
+    assert both.contradictory.tolist() == [False, True, False, True]
+
+
+def test_nobody_and_nothing(world: Any) -> None:
+    assert hear([], world.candidates[:3]).probability.shape == (3, 0)
+    assert hear([Odd()], world.candidates[:0]).probability.shape == (0, 1)
+    assert joined(world.candidates[:0], world.candidates[:2]).keys() == world.candidates[:2].keys()
+    assert len(joined(world.candidates[:3], world.candidates[:0])) == 3
+
+
+def test_split() -> None:
+    rows = split_rows(np.zeros(101), 0.5, torch.Generator().manual_seed(0))
+    assert rows.sum() == 50
+    assert not split_rows(np.zeros(4), 0.0, torch.Generator()).any()
+
+
+def test_crossed_scores_do_not_know_the_row() -> None:
+    random = np.random.default_rng(0)
+    truth = random.random(400) < 0.3
+    relations = [f"relation {row}" for row in range(400)]  # a table of its own for each row
+    said = random.integers(0, 2, (400, 1)).astype(float)
+    fusion = JudgeFusion(shrinkage=0.1)
+    inside = fusion.fit(said, relations, truth).log_odds(said, relations)
+    outside = crossed(fusion, said, relations, truth, None)
+
+    def gap(odds: np.ndarray) -> float:
+        return float(odds[truth].mean() - odds[~truth].mean())
+
+    assert gap(inside) > 1
+    assert abs(gap(outside)) < 0.3

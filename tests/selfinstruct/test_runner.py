@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from kgneg.core.errors import InvalidInputError, MissingExtraError
+from kgneg.core.shards import ShardError
+from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.decisions import Decisions
+from kgneg.selfinstruct.links import write_kept
+from kgneg.selfinstruct.rules import RuleJudge
+from kgneg.selfinstruct.run_report import manifest_rows, read_report
+from kgneg.selfinstruct.runner import run
+from kgneg.selfinstruct.threshold import ThresholdDecider
+
+ROWS = [(f"h{number}", f"r{number % 3}", f"t{number % 7}") for number in range(50)]
+DECIDER = ThresholdDecider(RuleJudge(known=ROWS[::5]), no_verdict="keep")
+ACTIONS = ["drop" if number % 5 == 0 else "keep" for number in range(50)]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "in.tsv", ROWS)
+
+
+def write(path: Path, rows: list[tuple[str, str, str]]) -> Path:
+    path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def shards(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.glob("part-*.parquet"))}
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted(out.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def digest(out: Path) -> str:
+    found = hashlib.sha256()
+    for name, content in shards(out).items():
+        found.update(name.encode() + content)
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize(("backend", "jobs"), [("sequential", 1), ("loky", 2), ("threading", 2)])
+def test_every_row_in_order(backend: str, jobs: int, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = run(DECIDER, source, out, shard_rows=8, backend=backend, jobs=jobs)
+    found = rows(out)
+    assert [(row["head"], row["relation"], row["tail"]) for row in found] == ROWS
+    assert [row["action"] for row in found] == ACTIONS
+    assert {row["score"] for row in found if row["action"] == "drop"} == {0.99}
+    assert report.complete
+    assert (report.shards, report.rows) == (7, 50)
+    assert report.actions == {"keep": 40, "drop": 10, "review": 0}
+    assert sum(sum(counts.values()) for counts in report.relations.values()) == 50
+    assert json.loads((out / "report.json").read_text()) == report.as_dict()
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [line["state"] for line in lines] == ["finished"] * 7
+    assert [line["rows"] for line in lines] == [8] * 6 + [2]
+    assert len({line["config_hash"] for line in lines}) == 1
+    assert len({line["input_hash"] for line in lines}) == 7
+    assert sum(line["counts"]["actions"]["drop"] for line in lines) == 10
+
+
+def test_jobs_and_sources_give_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    run(DECIDER, source, tmp_path / "a", shard_rows=8, jobs=1)
+    run(DECIDER, source, tmp_path / "b", shard_rows=8, jobs=2)
+    halves = [write(tmp_path / "x.tsv", ROWS[:13]), write(tmp_path / "y.tsv", ROWS[13:])]
+    run(DECIDER, halves, tmp_path / "c", shard_rows=8, backend="sequential")
+    assert shards(tmp_path / "a") == shards(tmp_path / "b") == shards(tmp_path / "c")
+
+
+def test_a_job_array(source: Path, tmp_path: Path) -> None:
+    run(DECIDER, source, tmp_path / "whole", shard_rows=8)
+    out = tmp_path / "out"
+    reports = [run(DECIDER, source, out, shard_rows=8, shard=(number, 3)) for number in range(3)]
+    assert [report.complete for report in reports] == [False, False, True]
+    assert [report.finished for report in reports] == [3, 5, 7]
+    assert shards(out) == shards(tmp_path / "whole")
+    assert (out / "report.json").read_bytes() == (tmp_path / "whole" / "report.json").read_bytes()
+    assert [row["state"] for row in manifest_rows(out)] == ["finished"] * 7
+
+
+def test_finished_shards_are_skipped_and_settings_count(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(DECIDER, source, out, shard_rows=8, backend="sequential")
+    before = shards(out)
+    (out / "part-000003.parquet").unlink()
+    (out / "report.json").unlink()
+    asked: list[int] = []
+
+    class Counting:
+        def fingerprint(self) -> str:
+            return DECIDER.fingerprint()
+
+        def decide(self, candidates: Candidates) -> Decisions:
+            asked.append(len(candidates))
+            return DECIDER.decide(candidates)
+
+    assert read_report(out).finished == 6
+    run(Counting(), source, out, shard_rows=8, backend="sequential")
+    assert asked == [8]
+    assert shards(out) == before
+    other = ThresholdDecider(DECIDER.judge, no_verdict="review")
+    assert run(other, source, out, shard_rows=8, backend="sequential").actions["review"] == 40
+    assert run(other, source, out, shard_rows=30, backend="sequential").rows == 50
+    assert len(shards(out)) == 2  # nothing is left of the smaller shards
+
+
+def test_only_a_run_that_is_through_is_written(source: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept.tsv"
+    run(DECIDER, source, out, shard_rows=8, backend="sequential", shard=(0, 2))
+    with pytest.raises(InvalidInputError, match="4 of 7 are finished"):
+        write_kept(out, kept)
+    other = ThresholdDecider(DECIDER.judge, no_verdict="review")
+    run(other, source, out, shard_rows=8, backend="sequential", shard=(1, 2))
+    with pytest.raises(InvalidInputError, match="some of other settings"):
+        write_kept(out, kept)
+    run(DECIDER, source, out, shard_rows=8, backend="sequential")
+    assert write_kept(out, kept) == 40
+
+
+def test_a_loader_loads_once_in_a_process(source: Path, tmp_path: Path) -> None:
+    loaded: list[int] = []
+
+    class Loader:
+        def fingerprint(self) -> str:
+            return f"once {tmp_path}"
+
+        def load(self) -> ThresholdDecider:
+            loaded.append(1)
+            return DECIDER
+
+    run(Loader(), source, tmp_path / "out", shard_rows=8, backend="sequential")
+    assert loaded == [1]
+    assert [row["action"] for row in rows(tmp_path / "out")] == ACTIONS
+
+
+def test_no_rows(tmp_path: Path) -> None:
+    report = run(DECIDER, write(tmp_path / "in.tsv", []), tmp_path / "out", backend="sequential")
+    assert (report.rows, report.complete) == (0, True)
+
+
+def test_many_reasons_are_summed_up(source: Path, tmp_path: Path) -> None:
+    class Talkative:
+        def fingerprint(self) -> str:
+            return "talkative"
+
+        def decide(self, candidates: Candidates) -> Decisions:
+            size = len(candidates)
+            reasons = tuple(
+                f"same: {tail}" if place % 2 else f"own {place}" for place, tail in enumerate(candidates.tails)
+            )
+            return Decisions(np.full(size, "keep"), np.full(size, 0.1), reasons)
+
+    many = write(tmp_path / "many.tsv", ROWS * 4)
+    report = run(Talkative(), many, tmp_path / "out", backend="sequential")
+    assert report.reasons["same"]["keep"] == 100
+    assert report.reasons["(other)"]["keep"] == 51
+    assert len(report.reasons) == 51
+
+
+def test_failures(source: Path, tmp_path: Path) -> None:
+    class Short:
+        def fingerprint(self) -> str:
+            return "short"
+
+        def decide(self, candidates: Candidates) -> Decisions:
+            size = len(candidates) - (candidates.heads[0] == "h8")
+            return Decisions(np.full(size, "keep"), np.full(size, 0.1), ("",) * size)
+
+    with pytest.raises(ShardError, match="7 decisions for 8 candidates"):
+        run(Short(), source, tmp_path / "out", shard_rows=8, backend="sequential")
+    assert read_report(tmp_path / "out").finished == 6
+    run(DECIDER, source, tmp_path / "fine", backend="sequential")
+    cases: list[tuple[Any, str]] = [
+        ((DECIDER, tmp_path / "fine", tmp_path / "again"), "column action"),
+        ((DECIDER, tmp_path / "fine", tmp_path / "fine"), "lies in the folder"),
+        ((DECIDER, source, source), "is a file"),
+        ((tmp_path / "no filter", source, tmp_path / "out"), "no folder"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(InvalidInputError, match=message):
+            run(*arguments, backend="sequential")
+    with pytest.raises(InvalidInputError, match="backend"):
+        run(DECIDER, source, tmp_path / "out", backend="spark")
+    with pytest.raises(InvalidInputError, match="holds no run"):
+        read_report(tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["ray", "dask"])
+def test_missing_clusters_name_their_extra(backend: str, source: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec({"ray": "ray", "dask": "distributed"}[backend]) is not None:
+        pytest.skip(f"{backend} is installed")
+    with pytest.raises(MissingExtraError, match=rf"kgneg\[{backend}\]"):
+        run(DECIDER, source, tmp_path / "out", backend=backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["ray", "dask"])
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_a_local_cluster(backend: str, source: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec({"ray": "ray", "dask": "distributed"}[backend]) is None:
+        pytest.skip(f"{backend} is not installed")
+    run(DECIDER, source, tmp_path / "here", shard_rows=8)
+    report = run(DECIDER, source, tmp_path / "there", shard_rows=8, backend=backend, jobs=2)
+    assert report.complete
+    assert shards(tmp_path / "there") == shards(tmp_path / "here")
+
+
+KILLED = """
+import sys
+from kgneg.selfinstruct.rules import RuleJudge
+from kgneg.selfinstruct.runner import run
+from kgneg.selfinstruct.threshold import ThresholdDecider
+rows = [(f"h{number % 977}", f"r{number % 5}", f"t{number}") for number in range(0, 200_000, 3)]
+decider = ThresholdDecider(RuleJudge(known=rows), no_verdict="keep")
+run(decider, sys.argv[1], sys.argv[2], shard_rows=5_000, jobs=int(sys.argv[3]), progress=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_kill_at_any_moment(jobs: int, tmp_path: Path) -> None:
+    """200,000 rows: SIGKILL the whole group of processes at random moments, and let it run through at last."""
+    table = [(f"h{number % 977}", f"r{number % 5}", f"t{number}") for number in range(200_000)]
+    source = write(tmp_path / "in.tsv", table)
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        arguments = [sys.executable, "-c", KILLED, str(source), str(out), str(jobs)]
+        return subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert start(tmp_path / "whole").wait(300) == 0
+    duration = time.monotonic() - began
+    chance = random.Random(jobs)  # noqa: S311
+    out, kills = tmp_path / "out", 0
+    for _ in range(3):
+        process = start(out)
+        try:
+            process.wait(chance.uniform(0.3, 0.9) * duration)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills >= 1
+    assert start(out).wait(300) == 0
+    assert shards(out) == shards(tmp_path / "whole")
+    assert (out / "report.json").read_bytes() == (tmp_path / "whole" / "report.json").read_bytes()
+    found = rows(out)
+    assert [(row["head"], row["relation"], row["tail"]) for row in found] == table
+    assert [row["action"] for row in found] == ["keep" if number % 3 else "drop" for number in range(200_000)]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct.fusion import JudgeFusion
+from kgneg.selfinstruct.recorded import RecordedJudge
+from kgneg.selfinstruct.teaching import Lesson
+
+
+def lesson(world: Any, checked: int, judges: Any = None, **parts: Any) -> Lesson:
+    settings = {"critic": world.critic(), "judges": tuple(world.judges if judges is None else judges)} | parts
+    return Lesson(
+        teacher=JudgeFusion(),
+        checked=world.candidates[:checked],
+        truth=world.truth[:checked],
+        weight=0.3,
+        **settings,
+    )
+
+
+def auc(score: np.ndarray, truth: np.ndarray) -> float:
+    above = score[truth][:, None] - score[~truth]
+    return float((above > 0).mean() + (above == 0).mean() / 2)
+
+
+@pytest.mark.parametrize("checked", [0, 60, 300])
+def test_judges_teach_the_critic(world: Any, checked: int) -> None:
+    made = lesson(world, checked)
+    made.hold(world.candidates[300:900], 400, 3, torch.Generator().manual_seed(0))
+    assert len(made.asked) == len(made.told.reasons) == 400
+    assert len(set(made.asked.keys())) == 400
+    assert made.critic is not None
+    assert len(made.critic.held_out) == checked + 400
+    assert auc(made.critic.log_odds(world.candidates[900:]), world.truth[900:]) > 0.7
+
+
+def test_same_generator_same_rows(world: Any) -> None:
+    asked = []
+    for _ in range(2):
+        made = lesson(world, 60)
+        made.hold(world.candidates[300:], 30, 2, torch.Generator().manual_seed(3))
+        asked.append(made.asked.keys())
+    assert asked[0] == asked[1]
+
+
+def test_rows_without_verdict_are_left_out(world: Any) -> None:
+    judge = RecordedJudge(candidates=world.candidates[:400], probability=world.said[:400, 0])
+    made = lesson(world, 60, [judge])
+    made.hold(world.candidates[300:500], 200, 1, torch.Generator().manual_seed(0))
+    assert len(made.asked) == 100
+
+
+def test_without_critic_or_pool(world: Any) -> None:
+    made = lesson(world, 60, critic=None)
+    made.hold(world.candidates[300:], 30, 2, torch.Generator())
+    assert len(made.asked) == 30
+    made = lesson(world, 60)
+    made.hold(None, 100, 2, torch.Generator())
+    assert made.critic is not None and made.critic.fitted
+
+
+def test_one_kind_only(world: Any) -> None:
+    made = lesson(world, 0, judges=())
+    with pytest.raises(InvalidInputError, match="no examples of both kinds"):
+        made.hold(world.candidates, 10, 1, torch.Generator())
