@@ -32,7 +32,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(folder.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-@pytest.mark.parametrize(("part_rows", "jobs"), [(50, 2), (1000, 1)])
+@pytest.mark.parametrize(("part_rows", "jobs"), [pytest.param(50, 2, marks=pytest.mark.slow), (50, 1), (1000, 1)])
 @pytest.mark.parametrize("minhash", [None, 0.6])
 def test_as_in_memory(minhash: float | None, part_rows: int, jobs: int, source: Path, tmp_path: Path) -> None:
     if minhash is not None:

@@ -77,6 +77,7 @@ def test_every_row_in_order(backend: str, jobs: int, source: Path, tmp_path: Pat
     assert sum(line["counts"]["actions"]["drop"] for line in lines) == 10
 
 
+@pytest.mark.slow
 def test_jobs_and_sources_give_the_same_bytes(source: Path, tmp_path: Path) -> None:
     run(DECIDER, source, tmp_path / "a", shard_rows=8, jobs=1)
     run(DECIDER, source, tmp_path / "b", shard_rows=8, jobs=2)
