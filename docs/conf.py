@@ -25,6 +25,8 @@ html_theme = "furo"
 html_title = f"kgneg {release}"
 html_copy_source = False
 
+# rooms have classes of the same name; a hint of a type leads to one of them
+suppress_warnings = ["ref.python"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 

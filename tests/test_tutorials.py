@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -43,15 +44,18 @@ def test_every_tutorial_is_run() -> None:
         "11_find_skills_in_job_ads",
         "12_topics_of_any_vocabulary",
         "13_distractors_for_a_quiz",
+        "14_judges_and_a_promise",
+        "15_a_graph_from_a_language_model",
     ], "write a test that runs the new tutorial"
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_is_short(path: Path) -> None:
-    # the fourth has a table of settings; the eighth, the eleventh and the last make their own data; the ninth writes it
-    # all down
+    # the fourth has a table of settings; the eighth, the eleventh and those from the thirteenth on make their own data,
+    # and the last its own server; the ninth writes it all down
     long = {"04_link_prediction": 180, "08_clean_a_data_set": 220, "09_recommend_without_negatives": 190}
-    long |= {"11_find_skills_in_job_ads": 160, "13_distractors_for_a_quiz": 210}
+    long |= {"11_find_skills_in_job_ads": 160, "13_distractors_for_a_quiz": 210, "14_judges_and_a_promise": 210}
+    long |= {"15_a_graph_from_a_language_model": 290}
     limit = long.get(path.stem, 130)
     assert len(path.read_text(encoding="utf-8").splitlines()) < limit
 
@@ -263,3 +267,46 @@ def test_distractors_for_a_quiz(tmp_path: Path) -> None:
     assert list(rows) == ["kgneg-uniform", "typed", "concept", "concept:budget=0.5"]
     held_out = [row[0] for row in rows.values()]
     assert held_out[0] == 1 < held_out[3] < held_out[2] < held_out[1]
+
+
+@pytest.mark.slow
+def test_judges_and_a_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "14_judges_and_a_promise")
+    monkeypatch.delenv("KGNEG_DATA", raising=False)
+    data, table, promises, written = run_tutorial(path, tmp_path).split("\n\n")
+    assert data.startswith(
+        "data: an invented world, with invented verdicts\nCup can be found at drawer. | Cup cannot be"
+    )
+    found = {line[:38].strip(): float(line[38:].rstrip("%")) for line in table.splitlines()[1:]}
+    judges = ["strict", "gentle", "the sum of both", "critic alone, all labels"]
+    assert list(found) == [*judges, "sum, 100 labels", "calibrated, 900 labels"]
+    assert max(found["strict"], found["gentle"]) < found["the sum of both"] < found["calibrated, 900 labels"]
+    lines = promises.splitlines()
+    for target, (stated, counted) in zip((0.8, 0.9), (lines[:2], lines[2:4]), strict=True):
+        assert stated.startswith(f"precision >= {target:g} with 95% confidence: keep scores up to")
+        assert float(counted.rpartition(": ")[2].rstrip("%")) > 100 * target
+    assert lines[4].endswith("not reachable with 450 checked rows") and "'keep': 0," in lines[5]
+    assert lines[6] == "a known triple: drop, because of a rule"
+    assert written.startswith("the same after loading: True; 3 of 3 shards")
+    count = int(written.split()[-1])
+    assert len((tmp_path / "negatives.tsv").read_text(encoding="utf-8").splitlines()) == count > 500
+
+
+@pytest.mark.slow
+def test_a_graph_from_a_language_model(tmp_path: Path) -> None:
+    (path,) = (path for path in TUTORIALS if path.stem == "15_a_graph_from_a_language_model")
+    poor, rich, judged, decided, table = run_tutorial(path, tmp_path).split("\n\n")
+    assert poor.startswith("12,000 tokens: {'heads': 30,") and "'unanswered': 0" not in poor
+    assert "'negatives': 360" in rich and "'unanswered'" not in rich and "'malformed replies'" in rich
+    assert rich.endswith("once more: 0 requests")
+    spent = json.loads((tmp_path / "spent.json").read_text(encoding="utf-8"))
+    assert 12_000 < spent["input_tokens"] + spent["output_tokens"] < 500_000
+    assert judged.startswith("360 negatives, 2") and "'contradiction': " in judged
+    promise, others, folder = decided.splitlines()
+    assert promise.startswith("precision >= 0.85 with 95% confidence: keep scores up to")
+    before, now = (float(part.split("%")[0].split()[-1]) for part in others.partition("; false: ")[2].split(","))
+    assert before < 75 < 85 < now
+    assert {"kept.tsv", "malformed.jsonl", "unanswered.jsonl"} < set(folder.split())
+    shares = {line[:20].strip(): line[20:].split() for line in table.splitlines()[1:]}
+    assert list(shares) == ["kgneg-uniform", "negatives.tsv", "kept.tsv"]
+    assert float(shares["kept.tsv"][0].rstrip("%")) < 5 < 25 < float(shares["negatives.tsv"][0].rstrip("%"))

@@ -123,7 +123,7 @@ def run_command(
 
     \b
     kgneg selfinstruct run candidates.tsv --filter filter --out run --jobs 2
-    kgneg selfinstruct run 'data/*.parquet' --filter filter --out run --shard 3/16
+    kgneg selfinstruct run data --filter filter --out run --shard 3/16
     kgneg selfinstruct run candidates.tsv --filter filter --out run --backend ray --jobs 64
     kgneg selfinstruct run candidates.tsv --verdicts verdicts.tsv --out run --kept negatives.tsv
     """  # noqa: D301
@@ -175,7 +175,7 @@ def dedup_command(
 
     \b
     kgneg selfinstruct dedup candidates.tsv --out unique --jobs 2
-    kgneg selfinstruct dedup 'data/*.parquet' --out unique --minhash 0.8
+    kgneg selfinstruct dedup data --out unique --minhash 0.8
     """  # noqa: D301
     from kgneg.core.errors import InvalidInputError, MissingExtraError
     from kgneg.selfinstruct.dedup import Deduplicator
