@@ -29,8 +29,8 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def verdicts(tmp_path: Path) -> Path:
     path = tmp_path / "verdicts.tsv"
-    lines = ["head\trelation\ttail\tprobability\tother"]
-    lines += ["\t".join((*row, str(number / 19), "0")) for number, row in enumerate(ROWS)]
+    lines = ["head\trelation\ttail\tprobability\tother\tone"]
+    lines += ["\t".join((*row, str(number / 19), "0", "1")) for number, row in enumerate(ROWS)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -48,6 +48,10 @@ def test_run_by_recorded_verdicts(source: Path, verdicts: Path, tmp_path: Path) 
     quiet = call(*arguments, "--keep", 0.1, "--drop", 0.2, "--quiet")
     assert (quiet.exit_code, quiet.output) == (0, "")
     assert json.loads((out / "report.json").read_text())["actions"] == {"keep": 2, "drop": 16, "review": 2}
+    none = call(*arguments, "--keep", 0.1, "--column", "one", "--kept", kept)
+    assert none.exit_code == 0, none.output
+    assert f"{kept} is empty: no candidate was kept" in none.stderr
+    assert kept.read_bytes() == b""
     every = call(*arguments, "--column", "other", "--quiet")
     assert every.exit_code == 0
     assert json.loads((out / "report.json").read_text())["actions"]["keep"] == 20

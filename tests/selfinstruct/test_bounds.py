@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.selfinstruct.bounds import Certificate, binomial_bound, certify_precision, certify_recall
+from kgneg.selfinstruct.bounds import (
+    Certificate,
+    binomial_bound,
+    certify_below,
+    certify_precision,
+    certify_recall,
+)
 
 
 def made_up(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,6 +112,37 @@ def test_recall_holds_as_often_as_stated() -> None:
     assert len(broken) <= 0.05 * 300 + 2 * math.sqrt(0.05 * 0.95 * 300)
     assert not certify_recall(np.zeros(5), np.zeros(5, dtype=bool), 0.9).reachable
     assert not certify_recall(np.zeros(5), np.ones(5, dtype=bool), 0.9).reachable
+
+
+def test_recall_with_an_infinite_threshold_is_out_of_reach() -> None:
+    scores = np.append(np.linspace(0, 1, 60), np.full(40, np.inf))
+    found = certify_recall(scores, np.zeros(100, dtype=bool), 0.9)
+    assert not found.reachable
+    assert "not reachable with 100 checked rows" in found.statement()
+    assert json.loads(json.dumps(found.state(), allow_nan=False))["threshold"] is None
+    assert not Certificate("recall", 0.9, 0.95, math.inf, 100, 95, 1.0).reachable
+
+
+def test_no_threshold_lies_in_a_gap_or_above_the_limit() -> None:
+    scores = np.append(np.full(300, 0.1), np.full(100, 0.9))
+    truth, others = scores > 0.5, np.linspace(0, 1, 101)
+    assert certify_below(0.5, scores, truth, 0.9, others=others).threshold == 0.1
+    assert certify_below(0.5, scores, truth, 0.9).threshold == 0.1
+    found = certify_below(0.5, scores, np.zeros(400, dtype=bool), 0.9, others=others)
+    assert (found.threshold, found.rows) == (0.1, 300)
+    assert not certify_below(0.1, scores, truth, 0.9, others=others).reachable
+    assert not certify_below(0.5, np.full(400, np.nan), truth, 0.9, others=others).reachable
+    assert not certify_below(0.5, scores[:0], truth[:0], 0.9, others=others).reachable
+    assert not certify_below(0.5, scores, np.zeros(400, dtype=bool), 0.9, goal="recall").reachable
+    assert certify_below(0.5, scores, truth, 0.9, goal="recall").threshold == 0.1
+
+
+def test_precision_below_a_limit_holds_as_often_as_stated() -> None:
+    others = made_up(400, 9999)[0]
+    found = [certify_below(0.5, *made_up(400, seed), 0.8, others=others) for seed in range(200)]
+    broken = [one for one in found if one.reachable and right(one.threshold) < 0.8]
+    assert len(broken) <= 0.05 * len(found) + 2 * math.sqrt(0.05 * 0.95 * len(found))
+    assert np.mean([one.reachable for one in found]) > 0.6
 
 
 @pytest.mark.parametrize("rows", [30, 400])

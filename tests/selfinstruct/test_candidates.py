@@ -64,3 +64,9 @@ def test_malformed_columns(columns: Any, said: str) -> None:
 def test_malformed_triples(triple: Any) -> None:
     with pytest.raises(InvalidInputError, match="triple 1"):
         Candidates.from_triples([THREE[0], triple])
+
+
+@pytest.mark.parametrize("text", ["a\x1fb", "a\x00", "a\x7f", "a\x85b"])
+def test_control_characters_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"tails\[1\] is .* control character.*leave the row out"):
+        Candidates(["a", "b"], ["r", "r"], ["x\ty\n", text])

@@ -80,7 +80,7 @@ def _odds(judge: CausalJudge, text: str) -> float:
 
 
 def test_it_is_what_the_formula_says(model: Path, prompt: Path) -> None:
-    judge = CausalJudge(model, prompt=prompt, batch_size=2)
+    judge = CausalJudge(model, prompt=prompt, batch_size=2, margin=0.5)
     assert isinstance(judge, Judge)
     said = judge.judge(PAIRS)
 
@@ -98,7 +98,7 @@ def test_it_is_what_the_formula_says(model: Path, prompt: Path) -> None:
 
 
 def test_rows_do_not_depend_on_their_batch(model: Path, prompt: Path) -> None:
-    judge = CausalJudge(model, prompt=prompt)
+    judge = CausalJudge(model, prompt=prompt, margin=0.5)
     whole = judge.judge(PAIRS).probability
     one_by_one = [judge.judge(PAIRS[[row]]).probability[0] for row in range(len(PAIRS))]
     np.testing.assert_allclose(whole, one_by_one, atol=1e-5)
@@ -122,7 +122,7 @@ def test_fingerprint_and_pickle(model: Path, prompt: Path) -> None:
 
 def test_texts_that_are_too_long_keep_their_end(model: Path, prompt: Path) -> None:
     pairs = Candidates.from_triples([("cat " * 200, "IsA", "pet")])
-    assert np.isfinite(CausalJudge(model, prompt=prompt).judge(pairs).probability).all()
+    assert np.isfinite(CausalJudge(model, prompt=prompt, margin=0.5).judge(pairs).probability).all()
 
 
 @pytest.mark.parametrize(
@@ -148,3 +148,12 @@ def test_prompts_that_come_with_the_package(language: str) -> None:
 
     judge = CausalJudge("unused", verbalizer=Verbalizer.load(language=language))
     assert judge.prompt["yes"] == {"en": " yes", "zh": "是"}[language]
+
+
+def test_what_affirms_or_denies_both_forms_contradicts_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = CausalJudge("unused")
+    scores = {False: np.array([3.0, 3.0, -3.0, 0.1]), True: np.array([3.0, -3.0, -3.0, 0.1])}
+    monkeypatch.setattr(judge, "scores", lambda statements, bar: scores["not" in statements[0]])
+    found = judge.judge(Candidates(["a"] * 4, ["IsA"] * 4, ["b"] * 4))
+    assert found.reasons == ("contradiction", "", "contradiction", "")
+    assert np.isnan(found.probability).tolist() == [True, False, True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -96,3 +97,18 @@ def test_what_cannot_be_a_key_is_not_repeated(key: str, given: bool, monkeypatch
     with pytest.raises(InvalidInputError, match="OPENAI_API_KEY") as caught:
         who.secret()
     assert "sk-" not in str(caught.value)
+
+
+def test_a_key_in_the_address_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    for key, given in (("sk-0123456789abcdef", None), ("my/odd-key", "my/odd-key"), ("a1" * 16, None)):
+        who = ChatEndpoint(model="tiny", base_url=f"http://127.0.0.1:9/{key}/v1", api_key=given, extra={"user": key})
+        assert key not in f"{who!r} {who.base_url} {json.dumps(who.identity())}"
+        assert key in who.address
+    plain = ChatEndpoint(model="tiny", base_url="http://h/openai/deployments/gpt-4o-mini-2024-07-18")
+    assert "gpt-4o-mini-2024-07-18" in repr(plain)
+
+
+def test_a_key_instead_of_the_name_of_a_variable() -> None:
+    with pytest.raises(InvalidInputError, match="api_key_env must be the name") as caught:
+        ChatEndpoint(model="tiny", api_key_env="sk-0123")
+    assert "sk-0123" not in str(caught.value)

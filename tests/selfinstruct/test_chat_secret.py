@@ -42,3 +42,12 @@ def test_filters_are_gone_after_an_error() -> None:
     assert len(logging.getLogger("openai").filters) == before
     with hidden_in_logs(Secret("")):
         assert len(logging.getLogger("openai").filters) == before
+
+
+def test_escaped_keys_shortened_keys_and_further_ones() -> None:
+    secret = Secret("sk-/very+secret-0123456789", ("sk-in-the-path",))
+    assert secret.removed("a sk-%2Fvery%2Bsecret-0123456789 b") == "a [key] b"
+    assert secret.removed("key sk-/very+secret-0**** is wrong") == "key [key]**** is wrong"
+    assert secret.removed("http://h/sk-in-the-path/v1") == "http://h/[key]/v1"
+    assert secret.removed_from({"a": ["sk-in-the-path", 1, None]}) == {"a": ["[key]", 1, None]}
+    assert "path" not in repr(secret)

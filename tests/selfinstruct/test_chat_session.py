@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kgneg.selfinstruct.chat_budget import Budget
-from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, Outcome
+from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, EndpointError, Outcome
 from kgneg.selfinstruct.chat_policy import RequestPolicy
 
-from .conftest import FakeEndpoint
+from .conftest import KEY, FakeEndpoint
 
 
 def asked(who: ChatEndpoint, count: int) -> dict[str, Outcome[str]]:
@@ -70,3 +72,43 @@ def test_an_endpoint_that_charges_too_much_is_named(endpoint: FakeEndpoint, capl
     assert "charges 1000000 + 1 tokens" in caplog.text
     assert len(endpoint.bodies) == 1
     assert sum(one.value is None for one in found.values()) == 4
+
+
+def test_further_fields_are_reserved(endpoint: FakeEndpoint) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 20_000}}]
+    endpoint.usage = lambda body: {"prompt_tokens": len(json.dumps(body)), "completion_tokens": 1}
+    budget = Budget(tokens=3_000)
+    found = asked(ChatEndpoint(model="tiny", base_url=endpoint.url, budget=budget, extra={"tools": tools}), 2)
+    assert not endpoint.bodies
+    assert all(one.reason.startswith("budget") for one in found.values())
+
+
+@pytest.mark.parametrize("status", ["403", "404"])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_refused_row_is_no_end_when_others_succeed(endpoint: FakeEndpoint, status: str, concurrency: int) -> None:
+    endpoint.fault = lambda number, body: status if number in (1, 3) else None
+    policy = RequestPolicy(concurrency=concurrency)
+    found = asked(ChatEndpoint(model="tiny", base_url=endpoint.url, policy=policy), 6)
+    reasons = [one.reason for one in found.values() if one.value is None]
+    assert reasons == [f"endpoint: status {status} (fault {status})"] * 2
+    assert len(endpoint.bodies) == 6
+
+
+@pytest.mark.parametrize("status", ["401", "403", "404"])
+def test_an_endpoint_that_never_answers_is_an_error(endpoint: FakeEndpoint, status: str) -> None:
+    endpoint.fault = lambda number, body: status
+    with pytest.raises(EndpointError, match=status):
+        asked(ChatEndpoint(model="tiny", base_url=endpoint.url, policy=RequestPolicy(concurrency=4)), 50)
+    assert len(endpoint.bodies) <= 8
+
+
+def test_a_key_in_the_middle_of_a_run_that_is_no_longer_valid(endpoint: FakeEndpoint) -> None:
+    endpoint.fault = lambda number, body: "401" if number else None
+    with pytest.raises(EndpointError, match="401"):
+        asked(ChatEndpoint(model="tiny", base_url=endpoint.url, policy=RequestPolicy(concurrency=1)), 5)
+
+
+def test_a_reply_that_repeats_the_key_is_cleaned(endpoint: FakeEndpoint) -> None:
+    endpoint.answer = lambda body: f"the key is {KEY}"
+    found = asked(ChatEndpoint(model="tiny", base_url=endpoint.url), 1)
+    assert found["0"].value == "the key is [key]"

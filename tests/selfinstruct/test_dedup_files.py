@@ -69,6 +69,20 @@ def test_again_and_with_another_input(source: Path, tmp_path: Path) -> None:
     assert len(rows(out)) == 1
 
 
+def test_more_parts_than_open_files(source: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    options: dict[str, Any] = {"backend": "sequential", "progress": False}
+    few = deduplicate_files(Deduplicator(), source, tmp_path / "few", **options)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        many = deduplicate_files(Deduplicator(), source, tmp_path / "many", shard_rows=90, part_rows=1, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert many == few
+    assert rows(tmp_path / "many") == rows(tmp_path / "few")
+
+
 def test_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "in.tsv"
     path.touch()

@@ -246,3 +246,19 @@ def test_a_kill_at_any_moment_loses_nothing(endpoint: FakeEndpoint, tmp_path: Pa
     assert len(endpoint.bodies) <= whole + 3 * kills
     spent = json.loads((tmp_path / "parts" / "budget.json").read_text(encoding="utf-8"))
     assert spent["input_tokens"] + spent["output_tokens"] >= endpoint.tokens - 48 * whole
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_key_that_the_model_repeats_is_written_nowhere(endpoint: FakeEndpoint, tmp_path: Path, escaped: bool) -> None:
+    shown = "\\u0073" + KEY[1:] if escaped else KEY
+
+    def reply(body: dict[str, Any]) -> str:
+        stage = re.findall(r'\{"(heads|tails|negatives)"', FakeEndpoint.asked(body))[0]
+        return f'{{"{stage}": ["{stage} a {shown}", "{stage} b"]}}'
+
+    endpoint.answer = reply
+    made(endpoint, tmp_path, heads=2).run()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"triples.tsv", "negatives.tsv", "replies.sqlite", "report.json"} <= {path.name for path in files}
+    assert not [path.name for path in files if KEY.encode() in path.read_bytes()]
+    assert "[key]" in (tmp_path / "triples.tsv").read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from kgneg.selfinstruct.filter import SelfInstructFilter
 from kgneg.selfinstruct.fusion import JudgeFusion
 from kgneg.selfinstruct.judge import Judgements
 from kgneg.selfinstruct.recorded import RecordedJudge
+from kgneg.selfinstruct.rules import RuleJudge
 
 SEEDS, REST = slice(0, 700), slice(700, None)
 
@@ -26,6 +29,43 @@ class Contradictory:
     def judge(self, candidates: Candidates) -> Judgements:
         odd = np.array([sum(map(ord, key)) % 2 for key in candidates.keys()], dtype=bool)  # noqa: SIM118
         return Judgements.of(np.where(odd, np.nan, 0.5), ["contradiction" if one else "" for one in odd])
+
+
+class Failing:
+    """Could not be asked."""
+
+    name = "failing"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def fingerprint(self) -> str:
+        return "failing"
+
+    def judge(self, candidates: Candidates) -> Judgements:
+        return Judgements.of(np.full(len(candidates), np.nan), [self.reason] * len(candidates))
+
+
+class Told:
+    """Says what the tail ends with."""
+
+    name = "told"
+
+    def fingerprint(self) -> str:
+        return "told"
+
+    def judge(self, candidates: Candidates) -> Judgements:
+        return Judgements.of([float(tail.split()[1]) for tail in candidates.tails])
+
+
+def told(low: float, high: float, *, true: int = 200, false: int = 400) -> tuple[Candidates, Candidates]:
+    """True and false triples whose tails say how likely they are."""
+    sizes = {"true": (true, high), "false": (false, low)}
+    made = [
+        Candidates([f"{name} {row}" for row in range(size)], ["r"] * size, [f"t{row} {value}" for row in range(size)])
+        for name, (size, value) in sizes.items()
+    ]
+    return made[0], made[1]
 
 
 def fit(world: Any, *, pool: bool = False, **settings: Any) -> SelfInstructFilter:
@@ -44,7 +84,8 @@ def test_keeps_false_ones_and_drops_true_ones(world: Any, fitted: SelfInstructFi
     assert fitted.certificate is not None
     assert fitted.certificate.reachable
     assert fitted.report["fusion"] == "calibrated"
-    assert (fitted.report["learned_from"], fitted.report["held_out"]) == (350, 350)
+    assert fitted.report["learned_from"] + fitted.report["held_out"] == 700
+    assert 335 <= fitted.report["held_out"] <= 350
     assert truth[found.action == "keep"].mean() <= 0.15
     assert truth[found.action == "drop"].mean() > 0.5
     assert (found.action == "keep").mean() > 0.3
@@ -102,6 +143,108 @@ def test_contradictions_are_reviewed(world: Any) -> None:
     assert 0.3 < odd.mean() < 0.7
     assert (found.action[odd] == "review").all()
     assert (found.action[~odd] != "review").any()
+
+
+@pytest.mark.parametrize("reason", ["endpoint: status 500", "budget: spent", "malformed: cut off", "gave up after 9"])
+def test_where_asking_failed_is_reviewed(world: Any, reason: str) -> None:
+    made = fit(world)
+    made.judges = (world.judges[0], Failing(reason))
+    rows = world.candidates[REST]
+    found = made.decide(rows)
+    assert set(found.action) == {"review"}
+    assert set(found.reason) == {f"failing: {reason}"}
+    made.rules = (RecordedJudge(candidates=rows[:9], probability=[1.0] * 9, name="known"),)
+    assert made.decide(rows).counts() == {"keep": 0, "drop": 9, "review": len(rows) - 9}
+    made.judges, made.rules = world.judges, (Failing(reason),)
+    assert set(made.decide(rows).reason) == {f"failing: {reason}"}
+
+
+def test_failures_at_the_fit_are_not_promised_to_be_kept(world: Any) -> None:
+    made = fit(world, judges=[world.judges[0], Failing("budget: spent")])
+    assert made.certificate is not None and not made.certificate.reachable
+    assert made.report["not_answered"] == made.report["learned_from"]
+
+
+def test_nothing_is_kept_in_a_gap_or_from_drop_on() -> None:
+    made = SelfInstructFilter(judges=[Told()], target=0.9).fit(*told(0.03, 0.97))
+    assert made.certificate is not None and made.certificate.reachable
+    rows = Candidates(["a"] * 5, ["r"] * 5, ["x 0.03", "x 0.2", "x 0.4", "x 0.6", "x 0.97"])
+    found = made.decide(rows)
+    assert found.action.tolist() == ["keep", "review", "review", "drop", "drop"]
+    assert made.certificate.threshold == found.score[0]
+    lenient = SelfInstructFilter(judges=[Told()], target=0.5).fit(*told(0.03, 0.97, true=40))
+    found = lenient.decide(rows)
+    assert not ((found.action == "keep") & (found.score >= 0.5)).any()
+    assert found.action[-1] == "drop"
+
+
+def test_known_triples_are_dropped_whatever_the_threshold() -> None:
+    rule = RuleJudge(known=[("x", "r", "y")], certainty=0.6)
+    made = SelfInstructFilter(judges=[Told()], target=0.9, drop=0.9, rules=[rule]).fit(*told(0.03, 0.97))
+    for threshold in (1.0, -np.inf):
+        assert made.certificate is not None
+        made.certificate = replace(made.certificate, threshold=threshold)
+        found = made.decide(Candidates(["x"], ["r"], ["y"]))
+        assert (found.action.tolist(), found.reason) == (["drop"], ("rule",))
+
+
+def test_rows_of_rules_do_not_count_for_the_promise(world: Any) -> None:
+    seeds = world.seeds(SEEDS)
+    plain = fit(world)
+    made = fit(world, rules=[RecordedJudge(candidates=seeds[0], probability=[1.0] * len(seeds[0]), name="known")])
+    assert made.report["held_out_ruled"] > 50
+    assert made.report["held_out"] + made.report["held_out_ruled"] == plain.report["held_out"]
+    assert made.certificate is not None
+    assert made.certificate.rows <= made.report["held_out"]
+    every = world.candidates[SEEDS]
+    none = fit(world, rules=[RecordedJudge(candidates=every, probability=[0.0] * len(every), name="known")])
+    assert none.report["held_out"] == 0
+    assert "not reachable with 0 checked rows" in none.report["promise"]
+
+
+def test_checked_triples_of_the_pool_do_not_teach(world: Any) -> None:
+    made = SelfInstructFilter(judges=world.judges, critic=world.critic(), ask=False, judged=1200)
+    made.fit(*world.seeds(SEEDS), world.candidates)
+    assert (made.report["pool"], made.report["pool_checked"], made.report["judged"]) == (1200, 700, 500)
+    made.fit(*world.seeds(SEEDS), world.candidates[SEEDS])
+    assert made.report["judged"] == 0
+    assert made.report["pool_not_asked"] == "0: all of them are checked triples"
+
+
+def test_repeated_checked_triples_count_once(world: Any) -> None:
+    true, false = world.seeds(SEEDS)
+    rows = np.tile(np.arange(len(true)), 3)
+    made = SelfInstructFilter(judges=world.judges, critic=world.critic(), target=0.85, judged=100)
+    made.fit(true[rows], false)
+    assert made.report["checked"] == 700
+    assert made.fingerprint() == fit(world).fingerprint()
+    with pytest.raises(InvalidInputError, match="are both true and false"):
+        made.fit(true, true[:1])
+
+
+def test_recall_out_of_reach_is_said(world: Any) -> None:
+    made = fit(world, judges=[*world.judges, Contradictory()], goal="recall", target=0.8)
+    assert "not reachable" in made.report["promise"]
+    json.dumps(made.state(), allow_nan=False)
+    assert made.decide(world.candidates[REST]).counts()["keep"] == 0
+
+
+def test_something_must_be_left_to_learn_from(world: Any) -> None:
+    for critic, judges in ((world.critic(), ()), (None, world.judges)):
+        with pytest.raises(InvalidInputError, match="held_out=1 leaves none of 700 checked triples"):
+            fit(world, held_out=1.0, critic=critic, judges=judges)
+    made = fit(world, held_out=1.0, critic=None, judges=world.judges[:1])
+    assert (made.report["learned_from"], made.report["held_out"]) == (0, 700)
+
+
+def test_a_pool_that_is_not_asked_about_is_reported(world: Any) -> None:
+    found = fit(world, pool=True).report
+    assert (found["judged"], found["pool"]) == (0, 300)
+    assert found["pool_not_asked"].startswith("300: judges are asked about every candidate anyway")
+    assert fit(world, pool=True, judges=()).report["pool_not_asked"] == "300: there are no judges"
+    asked = fit(world, pool=True, ask=False).report
+    assert "pool_not_asked" not in asked
+    assert asked["judged"] == 100
 
 
 def test_silence_is_reviewed_without_a_critic(world: Any) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.fusion import JudgeFusion
-from kgneg.selfinstruct.hearing import crossed, hear, joined, split_rows
+from kgneg.selfinstruct.hearing import checked_triples, crossed, hear, joined, split_rows, without
 from kgneg.selfinstruct.judge import Judgements
 
 
@@ -41,9 +43,47 @@ def test_nobody_and_nothing(world: Any) -> None:
 
 
 def test_split() -> None:
-    rows = split_rows(np.zeros(101), 0.5, torch.Generator().manual_seed(0))
+    rows = split_rows([f"head {row}" for row in range(101)], 0.5, torch.Generator().manual_seed(0))
     assert rows.sum() == 50
-    assert not split_rows(np.zeros(4), 0.0, torch.Generator()).any()
+    assert not split_rows(["a", "b"], 0.0, torch.Generator()).any()
+    assert split_rows(["a", "b"], 1.0, torch.Generator()).all()
+    assert split_rows([], 0.5, torch.Generator()).shape == (0,)
+
+
+def test_split_does_not_part_a_head() -> None:
+    heads = [("", " ")[row % 2] + f"head {row // 6}" for row in range(300)]
+    rows = split_rows(heads, 0.5, torch.Generator().manual_seed(1)).reshape(50, 6)
+    assert (rows.all(axis=1) | ~rows.any(axis=1)).all()
+    assert rows.sum() == 150
+    assert not split_rows(["one"] * 10, 0.5, torch.Generator()).any()
+
+
+@pytest.mark.parametrize(
+    "reason", ["endpoint: status 500", "budget: 10 tokens", "malformed: cut off", "gave up after 3"]
+)
+def test_failures_are_told_from_silence(reason: str, world: Any) -> None:
+    class Failing(Odd):
+        def judge(self, candidates: Candidates) -> Judgements:
+            return Judgements.of([0.2, np.nan, np.nan], ["", reason, "unsure"])
+
+    found = hear([Failing(), world.judges[0]], world.candidates[:3])
+    assert found.failed.tolist() == found.unclear.tolist() == [False, True, False]
+    assert not found.contradictory.any()
+    assert (found + found.rows(np.array([1]))).failed.tolist() == [False, True, False, True]
+
+
+def test_checked_triples_are_distinct() -> None:
+    true = Candidates.from_triples([("a", "r", "b"), ("c", "r", "d"), ("a ", "r", "b")])
+    false = Candidates.from_triples([("e", "r", "f")] * 3)
+    rows, truth = checked_triples(true, false)
+    assert list(rows.triples()) == [("a", "r", "b"), ("c", "r", "d"), ("e", "r", "f")]
+    assert truth.tolist() == [True, True, False]
+    with pytest.raises(InvalidInputError, match=r"1 checked triples are both .*\('c', 'r', 'd'\): leave each in one"):
+        checked_triples(true, true[1:2])
+
+
+def test_without(world: Any) -> None:
+    assert without(world.candidates[:10], world.candidates[3:20]).keys() == world.candidates[:3].keys()
 
 
 def test_crossed_scores_do_not_know_the_row() -> None:

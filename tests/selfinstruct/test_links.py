@@ -54,9 +54,10 @@ def test_kept_negatives_are_drawn(name: str, decided: Path, factory: TriplesFact
 def test_other_actions(decided: Path, tmp_path: Path) -> None:
     count = write_kept(decided, tmp_path / "all.tsv", actions=("keep", "drop"))
     assert count == len(pd.read_parquet(decided))
-    with pytest.raises(InvalidInputError, match="no triple"):
-        write_kept(decided, tmp_path / "none.tsv", actions=("review",))
-    assert not (tmp_path / "none.tsv").exists()
+    for name in ("all.tsv", "none.parquet"):  # an older file does not stay
+        assert write_kept(decided, tmp_path / name, actions=("review",)) == 0
+    assert (tmp_path / "all.tsv").read_bytes() == b""
+    assert len(pd.read_parquet(tmp_path / "none.parquet")) == 0
     for path, actions, message in (
         ("kept.csv", ("keep",), "must end in"),
         ("kept.tsv", ("no",), "actions must be"),

@@ -46,7 +46,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_is_what_the_formula_says(classifier: Path) -> None:
-    judge = NLIJudge(classifier)
+    judge = NLIJudge(classifier, margin=0.5)
     said = judge.judge(PAIRS)
     assert isinstance(judge, Judge)
     tokenizer, model = judge.model.load()
@@ -62,7 +62,7 @@ def test_it_is_what_the_formula_says(classifier: Path) -> None:
 
 
 def test_rows_do_not_depend_on_their_batch(classifier: Path) -> None:
-    judge = NLIJudge(classifier, wordings=2)
+    judge = NLIJudge(classifier, wordings=2, margin=0.5)
     whole = judge.judge(PAIRS).probability
     one_by_one = [judge.judge(PAIRS[[row]]).probability[0] for row in range(len(PAIRS))]
     np.testing.assert_allclose(whole, one_by_one, atol=1e-6)
@@ -70,8 +70,8 @@ def test_rows_do_not_depend_on_their_batch(classifier: Path) -> None:
 
 
 def test_labels_can_be_named(classifier: Path) -> None:
-    usual = NLIJudge(classifier).judge(PAIRS).probability
-    turned = NLIJudge(classifier, labels={"entailment": 0, "contradiction": 2}).judge(PAIRS).probability
+    usual = NLIJudge(classifier, margin=0.5).judge(PAIRS).probability
+    turned = NLIJudge(classifier, margin=0.5, labels={"entailment": 0, "contradiction": 2}).judge(PAIRS).probability
     np.testing.assert_allclose(usual + turned, 1, atol=1e-6)
     with pytest.raises(InvalidInputError, match="below 3"):
         NLIJudge(classifier, labels={"entailment": 0, "contradiction": 3}).judge(PAIRS)
@@ -102,7 +102,22 @@ def test_no_such_model(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_does_not_know_how_much_the_model_reads(classifier: Path) -> None:
-    judge = NLIJudge(classifier)
+    judge = NLIJudge(classifier, margin=0.5)
     judge.model.load()[0].model_max_length = 10**30
     long = Candidates.from_triples([("cat " * 100, "IsA", "pet")])
     assert 0 < judge.judge(long).probability[0] < 1
+
+
+def test_what_affirms_or_denies_both_forms_contradicts_itself(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = NLIJudge(classifier)
+    worth = {"is a": np.array([0.95, 0.95, 0.05]), "is not a": np.array([0.95, 0.05, 0.05])}
+    monkeypatch.setattr(judge, "_worth", lambda premises, said, bar: worth["is not a" if "not" in said[0] else "is a"])
+    three = Candidates(["a"] * 3, ["IsA"] * 3, ["b"] * 3)
+    found = judge.judge(three)
+    assert found.reasons == ("contradiction", "", "contradiction")
+    np.testing.assert_allclose(found.probability, [np.nan, 0.95, np.nan])
+    judge.both = False
+    assert judge.judge(three).reasons == ("", "", "")
+    assert NLIJudge(classifier, margin=0.2).fingerprint() != NLIJudge(classifier).fingerprint()

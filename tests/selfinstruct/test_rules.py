@@ -110,3 +110,14 @@ def test_fingerprint_and_pickle() -> None:
 def test_certainty(certainty: float) -> None:
     with pytest.raises(InvalidInputError, match="certainty"):
         RuleJudge(certainty=certainty)
+
+
+def test_another_case_is_no_certain_falsehood() -> None:
+    known, schema = [("France", "capital", "Paris")], Schema(functional=["capital"], inverse_functional=["capital"])
+    same, other, head = ("France", "capital", "paris"), ("France", "capital", "Rome"), ("france", "capital", "Paris")
+    for one in (same, head):
+        probability, reason = said(RuleJudge(known=known, schema=schema), one)[0]
+        assert np.isnan(probability)
+        assert "casefold=True" in reason
+    assert said(RuleJudge(known=known, schema=schema), other)[0][0] == pytest.approx(0.01)
+    assert said(RuleJudge(known=known, schema=schema, casefold=True), same)[0][0] == 0.99

@@ -20,6 +20,8 @@ from kgneg.core.errors import InvalidInputError, MissingExtraError
 from kgneg.core.shards import ShardError
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.decisions import Decisions
+from kgneg.selfinstruct.dedup import Deduplicator
+from kgneg.selfinstruct.dedup_files import deduplicate_files
 from kgneg.selfinstruct.links import write_kept
 from kgneg.selfinstruct.rules import RuleJudge
 from kgneg.selfinstruct.run_report import manifest_rows, read_report
@@ -134,6 +136,70 @@ def test_only_a_run_that_is_through_is_written(source: Path, tmp_path: Path) -> 
         write_kept(out, kept)
     run(DECIDER, source, out, shard_rows=8, backend="sequential")
     assert write_kept(out, kept) == 40
+
+    for parts in (str(out / "*.parquet"), [out / "part-000000.parquet"], out / "part-000001.parquet"):
+        assert write_kept(parts, kept) > 0
+        (out / "_manifest" / "part-000003.parquet.json").rename(tmp_path / "note")
+        with pytest.raises(InvalidInputError, match="6 of 7 are finished"):
+            write_kept(parts, kept)
+        (tmp_path / "note").rename(out / "_manifest" / "part-000003.parquet.json")
+    (out / "_input" / "plan.json").unlink()
+    with pytest.raises(InvalidInputError, match="input is not cut"):
+        write_kept(out, kept)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["endpoint: status 500", "budget: 5 tokens", "gave up after 3", "malformed: {", "a: no verdict; b: budget: 5"],
+)
+def test_rows_without_an_answer_are_asked_again(reason: str, source: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Passing:
+        down = True
+
+        def fingerprint(self) -> str:
+            return "passing"
+
+        def decide(self, candidates: Candidates) -> Decisions:
+            asked.extend(candidates.heads)
+            silent = np.array([self.down and head in ("h9", "h10") for head in candidates.heads])
+            reasons = tuple(reason if one else "the endpoint is known" for one in silent)
+            return Decisions(np.where(silent, "review", "keep"), np.where(silent, np.nan, 0.1), reasons)
+
+    decider, out = Passing(), tmp_path / "out"
+    report = run(decider, source, out, shard_rows=8, backend="sequential")
+    assert (report.complete, report.partial, report.unanswered, report.actions["review"]) == (True, 1, 2, 2)
+    assert json.loads((out / "report.json").read_text())["unanswered"] == 2
+    assert [row["state"] for row in manifest_rows(out)] == ["finished", "partial", *["finished"] * 5]
+    assert write_kept(out, tmp_path / "kept.tsv") == 48
+    asked.clear()
+    run(decider, source, out, shard_rows=8, backend="sequential", shard=(0, 2))  # not a shard of this job
+    assert not asked
+    decider.down = False
+    report = run(decider, source, out, shard_rows=8, backend="sequential")
+    assert asked == [f"h{number}" for number in range(8, 16)]
+    assert (report.partial, report.unanswered, report.actions["keep"]) == (0, 0, 50)
+    asked.clear()
+    run(decider, source, out, shard_rows=8, backend="sequential")
+    assert not asked
+
+
+def test_files_of_others_are_not_touched(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("part-000000.parquet", "part-000099.parquet", "report.json"):
+        (out / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=r"which no run has written. Give a new or an empty folder"):
+        run(DECIDER, source, out, backend="sequential")
+    with pytest.raises(InvalidInputError, match="which no dedup has written"):
+        deduplicate_files(Deduplicator(), source, out, backend="sequential")
+    assert {path.read_text() for path in out.iterdir()} == {"mine"}
+    run(DECIDER, source, tmp_path / "run", backend="sequential")
+    before = digest(tmp_path / "run")
+    with pytest.raises(InvalidInputError, match="output of run, not of dedup"):
+        deduplicate_files(Deduplicator(), source, tmp_path / "run", backend="sequential")
+    assert digest(tmp_path / "run") == before
 
 
 def test_a_loader_loads_once_in_a_process(source: Path, tmp_path: Path) -> None:

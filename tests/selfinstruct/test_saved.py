@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,32 @@ def test_other_verdicts_and_known_triples(folder: Path, tmp_path: Path) -> None:
     prints += [saved.fingerprint(), SavedFilter(folder, known=str(known)).fingerprint()]
     assert len(set(prints)) == 5
     assert SavedFilter(folder, tokens=5).fingerprint() == SavedFilter(folder).fingerprint()
+
+
+def test_words_and_models_count(folder: Path, tmp_path: Path) -> None:
+    words, model = tmp_path / "words.json", tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    (model / "weights.bin").write_bytes(bytes(2 << 20))
+    words.write_text("one", encoding="utf-8")
+    choices = {"judges": [f"nli:{model}", "chat:m"], "templates": str(words)}
+
+    def found() -> str:
+        return SavedFilter(folder, **choices).fingerprint()
+
+    prints = [found()]
+    assert found() == prints[0]
+    words.write_text("two", encoding="utf-8")
+    prints.append(found())
+    (model / "config.json").write_text("[]", encoding="utf-8")
+    prints.append(found())
+    os.utime(model / "weights.bin", (1, 1))
+    prints.append(found())
+    (model / "weights.bin").rename(model / "other.bin")
+    prints.append(found())
+    assert len(set(prints)) == 5
+    del choices["templates"]
+    assert found() not in prints
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ def test_header_and_further_columns(tmp_path: Path) -> None:
     assert pq.read_table(cut([made], tmp_path / "in", 10)[0])["weight"].to_pylist() == list(range(10))
 
 
+@pytest.mark.parametrize("first", ["Head\tRelation\tTail", "HEAD\tRELATION\tTAIL", "head\trelation\tTail"])
+def test_a_header_in_capitals(first: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text(f"{first}\na\tb\tc\n", encoding="utf-8")
+    (shard,) = cut([path], tmp_path / "in", 5)
+    assert pq.read_table(shard).to_pylist() == [{"head": "a", "relation": "b", "tail": "c"}]
+
+
 def test_nothing_is_done_twice(tmp_path: Path) -> None:
     path = write("")(tmp_path)
     shards = cut([path], tmp_path / "in", 4)
@@ -128,13 +136,21 @@ def test_refused_parquet(tmp_path: Path) -> None:
         cut([write("")(tmp_path), other], tmp_path / "in", 4)
 
 
-def test_find(tmp_path: Path) -> None:
+def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b.parquet", "a.parquet", "_c.parquet", ".d.parquet", "e.tsv"):
         (tmp_path / name).touch()
     both = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    assert find_sources(tmp_path) == both
+    with pytest.raises(InvalidInputError, match=r"several kinds, such as a.parquet and e.tsv. Say which"):
+        find_sources(tmp_path)
     assert find_sources(str(tmp_path / "*.tsv")) == [tmp_path / "e.tsv"]
     assert find_sources([both[1], tmp_path / "e.tsv"]) == [both[1], tmp_path / "e.tsv"]
-    for wrong, message in ((tmp_path / "z*", "no file"), ([both[0], tmp_path], "twice"), ([], "no sources")):
+    (tmp_path / "e.tsv").rename(tmp_path / "report.json")
+    assert find_sources(tmp_path) == both
+    assert find_sources([both[1], tmp_path]) == both[::-1]
+    monkeypatch.chdir(tmp_path)
+    assert find_sources(["a.parquet", str(both[0]), tmp_path / ".." / tmp_path.name / "a.parquet"]) == [
+        Path("a.parquet")
+    ]
+    for wrong, message in ((tmp_path / "z*", "no file"), ([], "no sources")):
         with pytest.raises(InvalidInputError, match=message):
             find_sources(wrong)

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.fusion import JudgeFusion
+from kgneg.selfinstruct.judge import Judgements
 from kgneg.selfinstruct.recorded import RecordedJudge
-from kgneg.selfinstruct.teaching import Lesson
+from kgneg.selfinstruct.teaching import Lesson, why_silent
 
 
 def lesson(world: Any, checked: int, judges: Any = None, **parts: Any) -> Lesson:
@@ -62,6 +64,34 @@ def test_without_critic_or_pool(world: Any) -> None:
     made = lesson(world, 60)
     made.hold(None, 100, 2, torch.Generator())
     assert made.critic is not None and made.critic.fitted
+
+
+def test_failures_are_counted(world: Any) -> None:
+    class Down:
+        name = "down"
+
+        def fingerprint(self) -> str:
+            return "down"
+
+        def judge(self, candidates: Candidates) -> Judgements:
+            return Judgements.of(np.full(len(candidates), np.nan), ["budget: spent"] * len(candidates))
+
+    made = lesson(world, 60, [Down()])
+    made.hold(world.candidates[300:], 30, 2, torch.Generator().manual_seed(0))
+    assert (made.failed, len(made.asked)) == (90, 0)
+
+
+def test_why_a_pool_is_not_asked_about(world: Any) -> None:
+    pool, judges = world.candidates[:3], world.judges
+    assert why_silent(pool, judges, 5, taught=False) == ""
+    found = [
+        why_silent(None, judges, 5, taught=False),
+        why_silent(pool, [], 5, taught=False),
+        why_silent(pool, judges, 0, taught=False),
+        why_silent(pool, judges, 5, taught=True),
+        why_silent(pool[:0], judges, 5, taught=False),
+    ]
+    assert all(found) and len(set(found)) == 5
 
 
 def test_one_kind_only(world: Any) -> None:

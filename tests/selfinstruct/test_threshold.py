@@ -5,6 +5,7 @@ import pytest
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.judge import Judgements
 from kgneg.selfinstruct.recorded import RecordedJudge
 from kgneg.selfinstruct.threshold import ThresholdDecider
 
@@ -17,6 +18,22 @@ def test_limits_belong_to_their_actions() -> None:
     assert decisions.action.tolist() == ["keep", "keep", "review", "drop", "review"]
     assert np.isnan(decisions.score[4])
     assert ThresholdDecider(JUDGE, no_verdict="drop").decide(ROWS).action[4] == "drop"
+
+
+@pytest.mark.parametrize("choice", ["keep", "drop"])
+def test_failures_are_always_reviewed(choice: str) -> None:
+    class Down:
+        name = "down"
+
+        def fingerprint(self) -> str:
+            return "down"
+
+        def judge(self, candidates: Candidates) -> Judgements:
+            return Judgements.of([np.nan, np.nan], ["budget: spent", "unsure"])
+
+    found = ThresholdDecider(Down(), no_verdict=choice).decide(ROWS[:2])
+    assert found.action.tolist() == ["review", choice]
+    assert found.reason == ("budget: spent", "unsure")
 
 
 def test_fingerprint_depends_on_everything() -> None:

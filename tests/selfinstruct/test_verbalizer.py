@@ -62,7 +62,7 @@ def test_what_the_sentence_says_already_is_left_out_of_tails() -> None:
     assert len({one.lower() for one in said}) == 1
     assert said[0] == "PersonX works. As a result, PersonX wants to go home."
     only = Candidates.from_triples([("a", "xWant", "to ")])
-    assert words.positive(only)[0].endswith("wants to to.")  # nothing else would be left
+    assert words.positive(only)[0].endswith("following: to.")  # nothing else would be left
 
 
 def test_braces_in_texts_stay() -> None:
@@ -155,3 +155,67 @@ def test_no_such_file_language_or_alias() -> None:
         Verbalizer.load(language="fr")
     with pytest.raises(InvalidInputError, match="alias"):
         Verbalizer(relations={"r": GOOD}, aliases={"s": "t"})
+
+
+def _both(head: str, relation: str, tail: str, paraphrase: int = 0, language: str = "en") -> tuple[str, str]:
+    words, one = Verbalizer.load(language=language), Candidates.from_triples([(head, relation, tail)])
+    return words.positive(one, paraphrase)[0], words.negated(one, paraphrase)[0]
+
+
+@pytest.mark.parametrize(
+    ("triple", "said", "denied"),
+    [
+        (("hammer", "UsedFor", "to drive nails"), "can be used to drive nails.", "cannot be used to drive nails."),
+        (("pen", "UsedFor", "write"), "can be used for the following: write.", "cannot be used for the"),
+        (("oven", "UsedFor", "for baking"), "used for the following: baking.", "cannot be used for the following"),
+        (("drive", "HasPrerequisite", "to have a key"), "requires the following: to have a key.", "does not require"),
+        (("PersonX wins", "xReact", "PersonX has a prize"), "reacts like this: PersonX has a prize.", "does not react"),
+        (("PersonX wins", "xReact", "PersonX feels happy"), "PersonX feels happy.", "PersonX does not feel happy."),
+        (("PersonX wins", "oWant", "PersonX sings"), "others want the following: PersonX sings.", "do not want the"),
+        (("PersonX wins", "oWant", "PersonY to sing"), "others want to sing.", "others do not want to sing."),
+        (("PersonX wins", "xIntent", "PersonY sings"), "intended the following: PersonY sings.", "did not intend"),
+        (("cup", "AtLocation", "on the table"), "can be found on the table.", "cannot be found on the table."),
+        (("cup", "AtLocation", "kitchen"), "can be found at kitchen.", "cannot be found at kitchen."),
+        (("rain", "Causes", "you get wet"), "causes the following: you get wet.", "does not cause the following"),
+        (("cat", "HasA", "a tail"), "has the following: a tail.", "does not have the following: a tail."),
+        (("cat", "CapableOf", "swim"), "Cat can swim.", "It is not true that cat can swim."),
+    ],
+)
+def test_tails_of_every_form_fit(triple: tuple[str, str, str], said: str, denied: str) -> None:
+    positive, negated = _both(*triple)
+    assert said in positive
+    assert denied in negated
+
+
+def test_the_negation_of_a_kind_says_the_opposite() -> None:
+    assert _both("cat", "IsA", "pet", 2) == ("Cat is a type of pet.", "Cat is not a type of pet.")
+    assert _both("猫", "HinderedBy", "狗", 0, "zh") == ("狗会妨碍猫。", "狗不会妨碍猫。")
+    positive, negated = _both("他赢", "xAttr", "强", 0, "zh")
+    assert positive.startswith("他赢。可以说")
+    assert negated == "他赢。不能说PersonX是强的。"
+
+
+def test_stops_and_capitals() -> None:
+    assert _both("iPhone", "IsA", "phone")[0] == "iPhone is a kind of phone."
+    assert _both("PersonX asks why?", "xWant", "to know")[0].startswith("PersonX asks why? As a")
+    assert _both("Texas", "PartOf", "the U.S.")[0] == "Texas is a part of the U.S."
+    assert _both("the U.S.", "HasProperty", "large")[0] == "The U.S. can be described as large."
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"clause": ["to "]},
+        {"clause": ["("], "clause_positive": ["{head} {tail}"], "clause_negated": ["{head} no {tail}"]},
+        {"clause": ["to "], "clause_positive": ["{head}"], "clause_negated": ["{head} no {tail}"]},
+        {"clause": ["to "], "clause_positive": ["{head} {tail}"], "clause_negated": []},
+    ],
+)
+def test_malformed_clauses(more: dict[str, list[str]]) -> None:
+    with pytest.raises(InvalidInputError, match="'r'"):
+        Verbalizer(relations={"r": GOOD | more})
+
+
+def test_content_makes_it_again() -> None:
+    words = Verbalizer.load()
+    assert Verbalizer(**words.content()).fingerprint() == words.fingerprint()

@@ -97,7 +97,7 @@ selfinstruct_command.add_command(fit_command)
 @click.option("--column", default="probability", show_default=True, help="The column of the verdicts: P(true).")
 @click.option("--keep", type=float, default=0.35, show_default=True, help="With --verdicts: kept up to this P(true).")
 @click.option("--drop", type=float, default=0.65, show_default=True, help="With --verdicts: dropped from it on.")
-@click.option("--out", required=True, metavar="FOLDER", help="Where decisions go; the same call goes on after a stop.")
+@click.option("--out", required=True, metavar="FOLDER", help="A new folder; the same call goes on after a stop.")
 @click.option("--shard", type=_Share(), metavar="I/N", help="Only a part of the shards, for a job of an array.")
 @click.option("--kept", metavar="FILE", help="Write the kept negatives there, too, for the sampler given.")
 @_engine_options
@@ -140,8 +140,13 @@ def run_command(
         else:
             decider = _recorded(verdicts, column, keep, drop)
         report = run(decider, sources, out, progress=False if quiet else None, **options)
-        if kept is not None and report.complete:
-            write_kept(out, kept)
+        count = write_kept(out, kept) if kept is not None and report.complete else None
+    if count == 0:
+        click.echo(f"{kept} is empty: no candidate was kept", err=True)
+    if report.unanswered:
+        click.echo(
+            f"{report.unanswered:,} rows have no answer yet (see the column reason): the same call asks again", err=True
+        )
     if quiet:
         return
     actions = ", ".join(f"{count:,} {name}" for name, count in report.actions.items())
@@ -159,7 +164,7 @@ def _recorded(path: Any, column: str, keep: float, drop: float) -> Any:
 
 @selfinstruct_command.command("dedup")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--out", required=True, metavar="FOLDER", help="Where the rows that stay go; _removed holds the others.")
+@click.option("--out", required=True, metavar="FOLDER", help="A new folder for what stays; _removed holds the others.")
 @click.option("--rouge-l", type=_Limit(), default=0.7, show_default=True, help="Similar words of tails, or none.")
 @click.option("--minhash", type=float, metavar="SIMILARITY", help="Similar words across groups, too, such as 0.8.")
 @click.option(

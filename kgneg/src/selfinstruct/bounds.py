@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 
-__all__ = ["Certificate", "binomial_bound", "certify_precision", "certify_recall"]
+__all__ = ["Certificate", "binomial_bound", "certify_below", "certify_precision", "certify_recall"]
 
 _STEPS = 20
 _STARTS = 4
@@ -42,7 +42,7 @@ class Certificate:
     @property
     def reachable(self) -> bool:
         """Whether there is such a threshold."""
-        return self.threshold > -math.inf
+        return math.isfinite(self.threshold)
 
     def statement(self) -> str:
         """Say it in words.
@@ -158,7 +158,8 @@ def certify_recall(scores: np.ndarray, truth: np.ndarray, target: float, *, leve
     :param truth: shape: ``(n,)``, whether each is true
     :param target: the share of false triples that must be kept, in (0, 1)
     :param level: the confidence, in (0, 1)
-    :returns: the certificate; its threshold is ``-inf`` when there are too few false triples
+    :returns: the certificate; its threshold is ``-inf`` when there are too few false triples, or too many of them have
+        an infinite score
     :raises InvalidInputError: if shapes or values are wrong
 
     >>> scores = np.linspace(0, 1, 400)
@@ -172,10 +173,47 @@ def certify_recall(scores: np.ndarray, truth: np.ndarray, target: float, *, leve
     number = len(false)
     # P(at least target lies below the k-th smallest) = P(Binomial(number, target) <= k - 1)
     place = int(binom.ppf(level, number, target)) if number else 0
-    if place >= number:
+    if place >= number or not math.isfinite(false[place]):
         return Certificate("recall", target, level, -math.inf, number, number, 0.0)
     cut = float(false[place])
     return Certificate("recall", target, level, cut, number, place + 1, float((scores <= cut).mean()))
+
+
+def certify_below(
+    limit: float,
+    scores: np.ndarray,
+    truth: np.ndarray,
+    target: float,
+    *,
+    goal: str = "precision",
+    level: float = 0.95,
+    others: np.ndarray | None = None,
+    batch: int | None = None,
+) -> Certificate:
+    """Find a threshold below a limit, which is one of the scores: nothing is kept in a gap where no row was checked.
+
+    :param limit: rows with at least this score are never kept
+    :param scores: shape: ``(n,)``, as for :func:`certify_precision`; NaN or infinite for rows that are never kept
+    :param truth: shape: ``(n,)``, whether each is true
+    :param target: the share that is promised, in (0, 1)
+    :param goal: ``"precision"`` or ``"recall"``
+    :param level: the confidence, in (0, 1)
+    :param others: shape: ``(m,)``, scores of other rows, from which thresholds of a precision are taken
+    :param batch: as for :func:`certify_precision`
+    :returns: the certificate; its threshold is ``-inf`` when the target is not reachable
+
+    >>> scores = np.repeat([0.1, 0.9], 200)
+    >>> certify_below(0.5, scores, scores > 0.5, 0.9, others=np.array([0.1, 0.4, 0.9])).threshold
+    0.1
+    """
+    scores = np.where(np.asarray(scores, dtype=np.float64) < limit, scores, np.inf)
+    if not len(scores):
+        return Certificate(goal, target, level, -math.inf, 0, 0, 0.0)
+    if goal == "recall":
+        return certify_recall(scores, truth, target, level=level)
+    cuts = np.append(_grid(others), 0.0) if others is not None and len(others) else np.linspace(0, 1, _STEPS + 1)
+    made = certify_precision(scores, truth, target, level=level, thresholds=np.minimum(cuts, limit), batch=batch)
+    return replace(made, threshold=float(scores[scores <= made.threshold].max(initial=-math.inf)))
 
 
 def _passes(good: int, rows: int, target: float, error: float, ahead: int | None) -> bool:

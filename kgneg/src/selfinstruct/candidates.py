@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ __all__ = ["Candidates"]
 
 _SEPARATOR = "\x1f"
 _PARTS = ("heads", "relations", "tails")
+#: tabs and line ends are white space like any other
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def _listed(values: Sequence[str], name: str) -> Sequence[str]:
@@ -31,6 +34,10 @@ def _listed(values: Sequence[str], name: str) -> Sequence[str]:
             )
         if not text or text.isspace():
             raise InvalidInputError(f"{name}[{row}] is empty. Give it a text, or leave the row out.")
+        if _CONTROL.search(text):
+            raise InvalidInputError(
+                f"{name}[{row}] is {text!r}, with a control character. Replace it by a space, or leave the row out."
+            )
     return texts
 
 
@@ -41,7 +48,7 @@ class Candidates:
     :param heads: shape: ``(n,)``, the text of each head
     :param relations: shape: ``(n,)``, the name of each relation
     :param tails: shape: ``(n,)``, the text of each tail
-    :raises InvalidInputError: if the lengths differ, or a part is empty or no text
+    :raises InvalidInputError: if the lengths differ, or a part is empty, no text, or has a control character
 
     >>> pairs = Candidates(heads=["cat", "dog"], relations=["IsA", "IsA"], tails=["fish", "animal"])
     >>> len(pairs), list(pairs[1:].triples())

@@ -17,7 +17,7 @@ from kgneg.core.validation import validate_count, validate_flag, validate_number
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.judge import Judgements
 from kgneg.selfinstruct.judge_prompt import read_prompt_file
-from kgneg.selfinstruct.local_model import LocalModel
+from kgneg.selfinstruct.local_model import LocalModel, both_forms
 from kgneg.selfinstruct.verbalizer import Verbalizer
 
 __all__ = ["CausalJudge"]
@@ -32,12 +32,15 @@ class CausalJudge:
 
     A statement :math:`s` scores :math:`\log P(yes | s) - \log P(no | s)`, less the mean of the same for statements
     without content, which takes away what the model says in any case; then the mean over wordings. A triple scores half
-    the score of its sentence less that of its negation, and P(true) is the logistic function of it.
+    the score of its sentence less that of its negation, and P(true) is the logistic function of it. When the logistic
+    functions of both scores are above ``0.5 + margin``, or below ``0.5 - margin``, there is no verdict, with the reason
+    ``contradiction``.
 
     :param model: the folder or name of a causal language model
     :param verbalizer: how triples are put into words; a name or a path is loaded
     :param prompt: ``"causal_en"``, ``"causal_zh"`` or a JSON file; ``None`` takes the language of the verbalizer
     :param both: ask about the negation as well
+    :param margin: how far from 0.5 a sentence counts as affirmed or denied; 0.5 never finds a contradiction
     :param temperature: by what scores are divided; calibration makes up for it
     :param batch_size: prompts per forward pass
     :param device: where the model runs
@@ -52,6 +55,7 @@ class CausalJudge:
         verbalizer: Verbalizer | str | Path = "statements",
         prompt: str | Path | None = None,
         both: bool = True,
+        margin: float = 0.1,
         temperature: float = 1.0,
         batch_size: int = 16,
         device: str | torch.device = "cpu",
@@ -65,6 +69,7 @@ class CausalJudge:
             prompt = own if own in _BUILTIN else _BUILTIN[0]
         self.prompt = _read(prompt)
         self.both = validate_flag("both", both)
+        self.margin = validate_number("margin", margin)
         self.temperature = validate_number("temperature", temperature, above=True)
         self.batch_size = validate_count("batch_size", batch_size)
         self.progress = progress
@@ -80,21 +85,26 @@ class CausalJudge:
 
         :returns: the hash, in hexadecimal
         """
-        words = [self.prompt, self.both, self.temperature]
+        words = [self.prompt, self.both, self.margin, self.temperature]
         return content_key("causal", self.model.identity(), self.verbalizer.fingerprint(), words)
 
     def judge(self, candidates: Candidates) -> Judgements:
         """Judge triples.
 
         :param candidates: the triples
-        :returns: P(true) of each
+        :returns: P(true) of each, or NaN and ``contradiction``
         """
         count = len(self.prompt["wordings"]) * len(candidates) * (1 + self.both)
         with tqdm(total=count, desc=self.name, disable=not self.progress) as bar:
             score = self.scores(self.verbalizer.positive(candidates), bar)
-            if self.both:
-                score = (score - self.scores(self.verbalizer.negated(candidates), bar)) / 2
-        return Judgements.of(1 / (1 + np.exp(-np.clip(score / self.temperature, -500, 500))))
+            if not self.both:
+                return Judgements.of(self._logistic(score))
+            other = self.scores(self.verbalizer.negated(candidates), bar)
+        statement, negation = self._logistic(score), self._logistic(other)
+        return both_forms(self._logistic((score - other) / 2), statement, negation, self.margin)
+
+    def _logistic(self, score: np.ndarray) -> np.ndarray:
+        return np.asarray(1 / (1 + np.exp(-np.clip(score / self.temperature, -500, 500))))
 
     def scores(self, statements: Sequence[str], bar: Any = None) -> np.ndarray:
         """Return the scores of statements.

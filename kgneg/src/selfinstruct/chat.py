@@ -162,6 +162,7 @@ class ChatJudge:
                 verdict = _kept(kept)
                 if verdict is not None:
                     outcomes[key] = Outcome(verdict)
+        self.endpoint.answered |= bool(outcomes)
         self.counts["from cache"] += len(outcomes)
         bar.update(len(questions) - len(open_questions) + len(outcomes))
 

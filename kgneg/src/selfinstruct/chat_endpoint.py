@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ ValueT = TypeVar("ValueT")
 _OFFICIAL = "https://api.openai.com/v1"
 _OWN = {"model", "messages", "n", "stream", "max_tokens", "logprobs", "top_logprobs"}
 _LONGEST = 200
+#: parts of a path that look like a key: a usual beginning, or many letters with digits and no word between hyphens
+_KEY = re.compile(r"(?:sk|pk|rk|gsk|hf|xai|key|api|token)[-_][\w-]{8,}|(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\w{24,}")
 
 
 class EndpointError(KgnegError, RuntimeError):
@@ -99,9 +102,16 @@ class ChatEndpoint:
         if not isinstance(model, str) or not model.strip():
             raise InvalidInputError(f"model must be the name of a model, got {model!r}")
         self.model = model
-        self.base_url = _OFFICIAL if base_url is None else _plain_address(base_url)
+        self._address = _OFFICIAL if base_url is None else _plain_address(base_url)
         self._secret = None if not api_key else Secret(api_key)
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", api_key_env):
+            raise InvalidInputError(
+                "api_key_env must be the name of an environment variable, such as OPENAI_API_KEY, not the key itself. "
+                "Set such a variable and give its name."
+            )
         self.api_key_env = api_key_env
+        #: whether a request has succeeded so far
+        self.answered = False
         self.policy = RequestPolicy() if policy is None else policy
         self.budget = Budget() if budget is None else budget
         self.extra = dict(extra or {})
@@ -113,6 +123,21 @@ class ChatEndpoint:
         #: what happened so far: requests, retries, tokens
         self.counts: Counter[str] = Counter()
 
+    @property
+    def base_url(self) -> str:
+        """The address, without a key that stands in it."""
+        return self._known().removed(self._address)
+
+    @property
+    def address(self) -> str:
+        """The address to which requests go; show ``base_url`` instead."""
+        return self._address
+
+    def _known(self) -> Secret:
+        """Return the key, if there is one, and what looks like a key in the address."""
+        found = self._secret.value if self._secret is not None else os.environ.get(self.api_key_env, "").strip()
+        return Secret(found, tuple(one for one in urlsplit(self._address).path.split("/") if _KEY.fullmatch(one)))
+
     def __repr__(self) -> str:
         return f"ChatEndpoint(model={self.model!r}, base_url={self.base_url!r})"
 
@@ -121,7 +146,8 @@ class ChatEndpoint:
 
         :returns: the address, the model and further fields of requests
         """
-        return {"base_url": self.base_url, "model": self.model, "extra": self.extra, "json_mode": self.json_mode}
+        given = {"base_url": self._address, "model": self.model, "extra": self.extra, "json_mode": self.json_mode}
+        return dict(self._known().removed_from(given))
 
     def most_tokens(self, request: ChatRequest) -> int:
         """Return the most tokens that the reply to a question can have.
@@ -137,8 +163,8 @@ class ChatEndpoint:
         :returns: the key; empty for endpoints that need none
         :raises InvalidInputError: if there is none and the endpoint is that of OpenAI, or it cannot be a key
         """
-        found = self._secret or Secret(os.environ.get(self.api_key_env, "").strip())
-        if not found.value and self.base_url == _OFFICIAL:
+        found = self._known()
+        if not found.value and self._address == _OFFICIAL:
             raise InvalidInputError(
                 f"there is no key in the environment variable {self.api_key_env}. Set it, or name another one with "
                 "api_key_env."

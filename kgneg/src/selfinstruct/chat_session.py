@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 ValueT = TypeVar("ValueT")
 
 _PASSING = {408, 409, 425, 429}
-_HOPELESS = {401, 403, 404}
+_HOPELESS = 401
+#: hopeless as well, unless some requests succeed: then it is about the text, such as one that was flagged
+_REFUSED = {403, 404}
 #: tokens that a chat template may add to the messages
 _TEMPLATE_TOKENS = 256
 _TOP_LOGPROBS = 5
@@ -34,9 +36,11 @@ _SEED_STEP = 1_000_003
 class _Fault(Exception):  # noqa: N818 - it never leaves this module
     """A try that failed."""
 
-    def __init__(self, reason: str, *, passing: bool, paid: bool, wait: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, passing: bool, paid: bool, wait: float | None = None, refused: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.passing, self.paid, self.wait = reason, passing, paid, wait
+        self.reason, self.passing, self.paid, self.wait, self.refused = reason, passing, paid, wait, refused
 
 
 class Session(Generic[ValueT]):
@@ -58,7 +62,7 @@ class Session(Generic[ValueT]):
         self.pace = Pace(self.policy.requests_per_minute)
         self.failed_in_a_row = 0
         self.stopped = ""
-        self.under_way = 0
+        self.under_way = self.refused = 0
         self._client: Any = None
 
     async def run(self, requests: Iterable[ChatRequest], done: Callable[[ChatRequest, Outcome[ValueT]], None]) -> None:
@@ -76,7 +80,7 @@ class Session(Generic[ValueT]):
         secret = self.endpoint.secret()
         client = AsyncOpenAI(
             api_key=secret.value or "unused",
-            base_url=self.endpoint.base_url,
+            base_url=self.endpoint.address,
             timeout=self.policy.timeout,
             max_retries=0,  # tries are ours, each with its own reservation
         )
@@ -111,7 +115,7 @@ class Session(Generic[ValueT]):
                 reason, final, wait = fault.reason, not fault.passing, fault.wait
                 faults += 1
                 final = final or faults > self.policy.retries
-                if final and fault.passing:
+                if final and (fault.passing or fault.refused):
                     self._count_failure(reason)
             except MalformedReplyError as error:
                 fault_text = self.endpoint.clean(str(error))
@@ -145,7 +149,7 @@ class Session(Generic[ValueT]):
             self.counts["requests"] += 1
             body = await self._send(request, tries)
             used = read_usage(body)
-            reply = read_completion(body)
+            reply = self._clean(read_completion(body))
             try:
                 return self.parse(reply)
             except MalformedReplyError as error:
@@ -167,6 +171,11 @@ class Session(Generic[ValueT]):
             async with self.settled:
                 self.settled.notify_all()
 
+    def _clean(self, reply: ChatReply) -> ChatReply:
+        """Return a reply without the key, in case the endpoint repeats it."""
+        text = self.endpoint.clean(reply.text, None)
+        return reply if text == reply.text else ChatReply(text=text)
+
     def _check_bound(self, reserved: Reservation, used: tuple[int, int]) -> None:
         """Warn once when the endpoint charges more than a question can cost by what was sent."""
         if used[0] > reserved.input_tokens or used[1] > reserved.output_tokens:
@@ -180,7 +189,10 @@ class Session(Generic[ValueT]):
     async def _reserve(self, request: ChatRequest) -> Reservation:
         """Reserve the most that a question can cost, as soon as what is under way leaves room for it."""
         text = sum(len(one["content"].encode("utf-8", "replace")) for one in request.messages)
-        most = text + _TEMPLATE_TOKENS  # a token has at least one byte
+        more = (
+            len(json.dumps(self.endpoint.extra, indent=2, default=str)) if self.endpoint.extra else 0
+        )  # such as tools
+        most = text + more + _TEMPLATE_TOKENS  # a token has at least one byte
         reply = self.endpoint.most_tokens(request)
         async with self.settled:
             while not self.stopped:
@@ -206,7 +218,7 @@ class Session(Generic[ValueT]):
         except (TimeoutError, openai.APITimeoutError):
             raise _Fault(f"endpoint: no reply within {limit:g} seconds", passing=True, paid=True) from None
         except openai.APIStatusError as error:
-            raise self._status_fault(error) from None
+            raise await self._status_fault(error) from None
         except openai.APIConnectionError as error:
             cause = type(error.__cause__).__name__ if error.__cause__ else "no cause given"
             reached = cause not in ("ConnectError", "ConnectTimeout")
@@ -215,6 +227,7 @@ class Session(Generic[ValueT]):
             raise _Fault("the question is no valid text", passing=False, paid=False) from None
         except openai.OpenAIError as error:
             raise _Fault(f"endpoint: {type(error).__name__}", passing=False, paid=True) from None
+        self.endpoint.answered = True
         try:
             return strict_json(response.content)
         except MalformedReplyError as error:
@@ -240,12 +253,24 @@ class Session(Generic[ValueT]):
             **fields,
         )
 
-    def _status_fault(self, error: Any) -> _Fault:
+    async def _never_answered(self) -> bool:
+        """Return whether no request has succeeded, when those under way have an outcome or are turned away too."""
+        async with self.settled:
+            self.refused += 1
+            self.settled.notify_all()
+            try:
+                while not self.endpoint.answered and self.under_way > self.refused:
+                    await self.settled.wait()
+            finally:
+                self.refused -= 1
+        return not self.endpoint.answered
+
+    async def _status_fault(self, error: Any) -> _Fault:
         """Return what a status other than success means."""
         status = error.status_code
         said = self.endpoint.clean(_message(error))
         reason = f"endpoint: status {status}" + (f" ({said})" if said else "")
-        if status in _HOPELESS:
+        if status == _HOPELESS or (status in _REFUSED and await self._never_answered()):
             raise EndpointError(
                 f"{self.endpoint.base_url} turns requests away, status {status}: {said or 'no message'}. Check the key "
                 f"in {self.endpoint.api_key_env}, the model {self.endpoint.model!r} and the address."
@@ -254,7 +279,9 @@ class Session(Generic[ValueT]):
         passing = (status in _PASSING or status >= 500) and error.code != "insufficient_quota"
         if status == 429 and passing:
             self.pace.hold(min(wait or 0.0, self.policy.longest_wait))
-        return _Fault(reason, passing=passing, paid=status >= 500 or status == 408, wait=wait)
+        return _Fault(
+            reason, passing=passing, paid=status >= 500 or status == 408, wait=wait, refused=status in _REFUSED
+        )
 
 
 def _message(error: Any) -> str:

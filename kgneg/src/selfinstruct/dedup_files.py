@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from kgneg.core.storage import atomic_path
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.backends import engine
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.claim import claim
 from kgneg.selfinstruct.dedup import Deduplicator
 from kgneg.selfinstruct.dedup_text import normalise
 from kgneg.selfinstruct.duplicates import REASONS, Duplicates
@@ -28,6 +29,7 @@ from kgneg.selfinstruct.sources import TRIPLE, cut, find_sources, shard_name
 __all__ = ["deduplicate_files"]
 
 _INPUT, _PARTS, _VERDICTS, _REMOVED = "_input", "_parts", "_verdicts", "_removed"
+_OPEN = 128  # files that are written at once
 _PLAN, _ROW, _CODE, _FIRST = "plan.json", "_row", "code", "first"
 
 
@@ -68,13 +70,14 @@ def deduplicate_files(
     The rows that stay are written in their order as ``part-000000.parquet``, ...; those that go are in ``_removed``,
     with the columns ``reason``, ``row`` and ``repeats`` (row numbers of the input, from 0). Groups are gathered in
     parts of about ``part_rows`` rows, by a hash; a part has to fit into memory, and a group is never split. Nine bytes
-    per row are held besides. A part that is finished is not computed again after a kill.
+    per row are held besides. With more than 128 parts the input is read once for each 128 of them. A part that is
+    finished is not computed again after a kill.
 
     Vectors are not compared here: :class:`~kgneg.selfinstruct.dedup.Deduplicator` does, in memory.
 
     :param deduplicator: what finds repetitions
     :param source: TSV or Parquet files, patterns, or folders; see :func:`~kgneg.selfinstruct.sources.cut`
-    :param out: the folder of the output
+    :param out: the folder of the output, which is new, empty, or that of an earlier deduplication
     :param shard_rows: rows per shard of the input
     :param part_rows: rows per part, about
     :param backend: one of :data:`~kgneg.selfinstruct.backends.BACKENDS`
@@ -82,7 +85,7 @@ def deduplicate_files(
     :param address: of a Ray or Dask cluster
     :param progress: whether to show progress bars; ``None`` shows them on a terminal
     :returns: how many rows stay, and how many go for each reason
-    :raises InvalidInputError: if a source or setting cannot be used
+    :raises InvalidInputError: if a source or setting cannot be used, or the folder holds files of others
     """
     out = Path(out).absolute()
     validate_count("part_rows", part_rows)
@@ -90,6 +93,7 @@ def deduplicate_files(
     inside = next((path for path in paths if out in path.absolute().parents), None)
     if inside is not None or out.is_file():
         raise InvalidInputError(f"{inside or out} is in the way of the output. Give another folder.")
+    claim(out, "dedup")
     shards = cut(paths, out / _INPUT, shard_rows)
     rows = _scatter(shards, out / _PARTS, part_rows)
     within = Deduplicator(rouge_l=deduplicator.rouge_l, cosine=deduplicator.cosine)
@@ -122,20 +126,33 @@ def _scatter(shards: Sequence[Path], folder: Path, part_rows: int) -> int:
     for old in folder.glob("part-*.parquet"):
         old.unlink(missing_ok=True)
     schema = pa.schema([*((name, pa.string()) for name in TRIPLE), (_ROW, pa.int64())])
-    begin = 0
-    with ExitStack() as stack:
-        temporaries = [stack.enter_context(atomic_path(name)) for name in names]
-        writers = [stack.enter_context(parquet.ParquetWriter(path, schema)) for path in temporaries]
-        for shard in shards:
-            table = parquet.read_table(shard, columns=list(TRIPLE))
-            places = _part_of(table, number)
-            table = table.append_column(_ROW, pa.array(np.arange(begin, begin + table.num_rows)))
-            for part in np.unique(places).tolist():
-                writers[part].write_table(table.filter(pa.array(places == part)).cast(schema))
-            begin += table.num_rows
+    known: dict[Path, Any] = {}  # the part of each row, if shards are read more than once
+    for low in range(0, number, _OPEN):  # the system limits how many files are open
+        with ExitStack() as stack:
+            temporaries = [stack.enter_context(atomic_path(name)) for name in names[low : low + _OPEN]]
+            writers = [stack.enter_context(parquet.ParquetWriter(path, schema)) for path in temporaries]
+            for table, shard in _numbered(shards):
+                places = known[shard] if shard in known else _part_of(table, number)
+                if number > _OPEN:
+                    known[shard] = places
+                here = places[(places >= low) & (places < low + _OPEN)]
+                for part in np.unique(here).tolist():
+                    writers[part - low].write_table(table.filter(pa.array(places == part)).cast(schema))
     with atomic_path(folder / _PLAN) as temporary:
         temporary.write_text(json.dumps(plan), encoding="utf-8")
     return rows
+
+
+def _numbered(shards: Sequence[Path]) -> Iterator[tuple[Any, Path]]:
+    """Yield the triples of each shard with their row numbers."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    begin = 0
+    for shard in shards:
+        table = parquet.read_table(shard, columns=list(TRIPLE))
+        yield table.append_column(_ROW, pa.array(np.arange(begin, begin + table.num_rows))), shard
+        begin += table.num_rows
 
 
 def _same_plan(path: Path, plan: dict[str, Any]) -> bool:
@@ -155,7 +172,7 @@ def _part_of(table: Any, number: int) -> Any:
         return known[pair]
 
     pairs = zip(table.column("head").to_pylist(), table.column("relation").to_pylist(), strict=True)
-    return np.fromiter(map(place, pairs), np.int64, count=table.num_rows)
+    return np.fromiter(map(place, pairs), np.int32, count=table.num_rows)
 
 
 def _gather(outputs: Sequence[Path], rows: int) -> tuple[Any, Any]:

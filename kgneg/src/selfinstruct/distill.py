@@ -179,7 +179,9 @@ class Distiller:
         waiting = iter(asked)
         while block := list(islice(waiting, _BLOCK)):
             kept = self._cache.get([request.key for _, (request, _) in block])
-            found: dict[str, list[str]] = {key: value for key, value in kept.items() if _is_phrases(value)}
+            clean = self.endpoint.secret().removed_from
+            found: dict[str, list[str]] = {key: clean(value) for key, value in kept.items() if _is_phrases(value)}
+            self.endpoint.answered |= bool(found)
             self._counts["replies from before"] += len(found)
             about = {request.key: what for _, (request, what) in block if request.key not in found}
             reasons = self._ask_block(stage, [one for _, (one, _) in block if one.key in about], about, found)
@@ -209,7 +211,8 @@ class Distiller:
             self.folder.add_malformed(about[request.key] | {"fault": fault, "text": text})
 
         def read(reply: ChatReply) -> list[str]:
-            return read_items(reply, stage, self.settings.max_characters)
+            items = read_items(reply, stage, self.settings.max_characters)
+            return list(self.endpoint.secret().removed_from(items))  # a key may be escaped in the JSON text
 
         if requests:
             self.endpoint.ask(requests, read, done, malformed)

@@ -13,21 +13,21 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.seeding import mix_seeds
 from kgneg.core.validation import choose, validate_count, validate_flag, validate_number, validate_share
-from kgneg.selfinstruct.bounds import Certificate, certify_precision, certify_recall
+from kgneg.selfinstruct.bounds import Certificate, certify_below
 from kgneg.selfinstruct.calibration import Calibrator
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.critic import Critic
 from kgneg.selfinstruct.decisions import Decisions
 from kgneg.selfinstruct.fusion import JudgeFusion
-from kgneg.selfinstruct.hearing import Opinions, crossed, hear, joined, split_rows
+from kgneg.selfinstruct.hearing import Opinions, checked_triples, crossed, hear, split_rows, without
 from kgneg.selfinstruct.judge import Judge
-from kgneg.selfinstruct.teaching import Lesson
+from kgneg.selfinstruct.teaching import Lesson, why_silent
 
 __all__ = ["SelfInstructFilter"]
 
 _FOLDS = 5
 _DIGITS = 6
-_SHARES = np.arange(1, 21) / 20
+_SETTINGS = ("goal", "target", "level", "batch", "drop", "held_out", "judged", "rounds", "pool_weight", "ask", "seed")
 
 
 class SelfInstructFilter:
@@ -41,13 +41,14 @@ class SelfInstructFilter:
     :param judges: their verdicts are fused; there may be none
     :param critic: a student of the checked triples and of the judges; ``None`` for judges alone
     :param rules: judges that are asked first, and decide alone where they have a verdict, such as a look-up of known
-        triples
+        triples; no threshold and no promise is about those rows
     :param goal: ``"precision"`` of what is kept, or ``"recall"``, the share of false triples that is kept
     :param target: the share that is promised, in (0, 1); ``None`` promises nothing, and keeps below ``drop``
     :param level: the confidence of the promise
     :param batch: ``None`` promises a precision in the long run, a number what is counted in so many further candidates
-    :param drop: candidates with at least this P(true) are dropped, the others that are not kept are reviewed
-    :param held_out: the share of checked triples that sets the threshold; they teach nothing
+    :param drop: candidates with at least this P(true) are dropped, the others that are not kept are reviewed; so are
+        all where asking a judge failed
+    :param held_out: the share of checked triples that sets the threshold, by heads; they teach nothing
     :param calibrator: from log odds to probabilities, by relation
     :param fusion: how verdicts and critic are combined
     :param judged: rows of the pool that judges are asked about; none if they are asked in :meth:`decide` and there are
@@ -107,29 +108,42 @@ class SelfInstructFilter:
         :param seed_neg: triples that people found false; true and false ones in the proportion of the candidates
         :param pool: candidates of unknown truth, of which a sample is judged; ``None`` for none
         :returns: itself
-        :raises InvalidInputError: if there is nothing to learn from
+        :raises InvalidInputError: if there is nothing to learn from, or a triple is both true and false
         """
-        seeds, truth = joined(seed_pos, seed_neg), np.repeat([True, False], [len(seed_pos), len(seed_neg)])
+        seeds, truth = checked_triples(seed_pos, seed_neg)
         if not len(seeds) and (pool is None or not self.judges):
             raise InvalidInputError("there is nothing to learn from: give checked triples, or judges and a pool")
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, 1))
         share = 0.0 if self.target is None or not len(seeds) else self.held_out
-        apart = split_rows(truth, share, generator)
+        apart = split_rows(seeds.heads, share, generator)
+        # what people have checked needs no opinion, and what is held out must not teach
+        offered = None if pool is None else without(pool, seeds)
         lesson = Lesson(self.critic, self.judges, self.fusion, seeds[~apart], truth[~apart], self.pool_weight)
         # with enough labels and judges that are asked anyway, their opinions would only count twice
         taught = self.ask and int((~apart).sum()) >= self.fusion.minimum
-        lesson.hold(None if taught else pool, self.judged, self.rounds, generator)
+        silence = why_silent(offered, self.judges, self.judged, taught=taught)
+        if len(seeds) and apart.all() and silence and (self.critic is not None or len(self.judges) > 1):
+            raise InvalidInputError(
+                f"held_out={self.held_out:g} leaves none of {len(seeds)} checked triples: there is nothing to learn "
+                "from; lower it, or give more triples"
+            )
+        lesson.hold(None if silence else offered, self.judged, self.rounds, generator)
         elsewhere = self._fuse(lesson)
         self.fitted = True
-        self._promise(seeds[apart], truth[apart], elsewhere)
+        ruled = self._promise(seeds[apart], truth[apart], elsewhere)
         self.report = {
             "checked": len(seeds),
             "learned_from": len(lesson.checked),
-            "held_out": int(apart.sum()),
+            "held_out": int(apart.sum()) - ruled,
+            "held_out_ruled": ruled,
             "judged": len(lesson.asked),
+            "not_answered": lesson.failed,
             "fusion": self.fusion.mode,
             "promise": None if self.certificate is None else self.certificate.statement(),
         }
+        if pool is not None and offered is not None:
+            self.report |= {"pool": len(pool), "pool_checked": len(pool) - len(offered)}
+            self.report |= {"pool_not_asked": f"{len(offered)}: {silence}"} if silence else {}
         return self
 
     def decide(self, candidates: Candidates) -> Decisions:
@@ -139,18 +153,17 @@ class SelfInstructFilter:
         :returns: keep, drop or review for each, P(true), and what decided
         """
         score, found, ruled = self._score(candidates)
-        low = score < self.drop if self.certificate is None else score <= self.certificate.threshold
-        kept = ~found.contradictory & low
-        dropped = ~kept & ~found.contradictory & (score >= self.drop)
+        kept = ~found.unclear & (score < self.drop)
+        if self.certificate is not None:
+            kept &= score <= self.certificate.threshold
+        dropped = ~found.unclear & (score >= self.drop)
+        kept, dropped = np.where(ruled, [score < 0.5, score > 0.5], [kept, dropped])
         action = np.where(kept, "keep", np.where(dropped, "drop", "review"))
         why = {"keep": "unlikely", "drop": "likely true", "review": "undecided"}
         if self.certificate is not None and not self.certificate.reachable:
             why["review"] = f"{self.goal} >= {self.target:g} not reachable"
-        silent = np.isnan(score)
-        reason = [
-            found.reasons[row] if ruled[row] or found.contradictory[row] or silent[row] else why[one]
-            for row, one in enumerate(action.tolist())
-        ]
+        told = ruled | found.unclear | np.isnan(score)
+        reason = [found.reasons[row] if told[row] else why[one] for row, one in enumerate(action.tolist())]
         return Decisions(action, score, tuple(reason))
 
     def run(self, source: str | Path | Sequence[str | Path], out: str | Path, **settings: Any) -> Any:
@@ -179,21 +192,8 @@ class SelfInstructFilter:
 
         :returns: names and plain values
         """
-        names = (
-            "goal",
-            "target",
-            "level",
-            "batch",
-            "drop",
-            "held_out",
-            "judged",
-            "rounds",
-            "pool_weight",
-            "ask",
-            "seed",
-        )
         return {
-            "settings": {name: getattr(self, name) for name in names},
+            "settings": {name: getattr(self, name) for name in _SETTINGS},
             "judges": [judge.name for judge in self.judges],
             "rules": [judge.name for judge in self.rules],
             "fusion": self.fusion.state(),
@@ -242,7 +242,7 @@ class SelfInstructFilter:
         rows, said = (lesson.checked, lesson.heard) if checked else (lesson.asked, lesson.told)
         verdicts, relations = said.probability if self.ask else said.probability[:, :0], list(rows.relations)
         odds = None if self.critic is None else self.critic.held_out[: len(rows)]
-        self.fusion.fit(verdicts, relations, lesson.truth if checked else None, odds)
+        self.fusion.fit(verdicts, relations, lesson.truth if checked or not len(rows) else None, odds)
         found = self.fusion.log_odds(verdicts, relations, odds)
         kinds = (int(lesson.truth.sum()), int((~lesson.truth).sum()))
         self._calibrated = min(kinds) >= 2 * _FOLDS
@@ -256,23 +256,24 @@ class SelfInstructFilter:
         found = self.calibrator.probability(log_odds, relations) if self._calibrated else 1 / (1 + np.exp(-log_odds))
         return np.asarray(np.round(found, _DIGITS))  # the last bits may depend on the size of a batch
 
-    def _promise(self, checked: Candidates, truth: np.ndarray, elsewhere: np.ndarray) -> None:
-        """Set the threshold on rows from which nothing was learned; it is one of those given by others."""
+    def _promise(self, checked: Candidates, truth: np.ndarray, elsewhere: np.ndarray) -> int:
+        """Set the threshold on rows from which nothing was learned; return how many of them a rule decided."""
         self.certificate = None
         if self.target is None:
-            return
-        if not len(checked):
-            self.certificate = Certificate(self.goal, self.target, self.level, -np.inf, 0, 0, 0.0)
-            return
-        score, found, _ = self._score(checked)
-        score = np.where(np.isnan(score) | found.contradictory, np.inf, score)
-        if self.goal == "recall":
-            self.certificate = certify_recall(score, truth, self.target, level=self.level)
-        else:
-            cuts = np.append(np.quantile(elsewhere, _SHARES), 0.0) if len(elsewhere) else np.linspace(0, 1, 21)
-            self.certificate = certify_precision(
-                score, truth, self.target, level=self.level, thresholds=cuts, batch=self.batch
-            )
+            return 0
+        score, found, ruled = self._score(checked)
+        score = np.where(found.unclear, np.nan, score)
+        self.certificate = certify_below(
+            self.drop,
+            score[~ruled],
+            truth[~ruled],
+            self.target,
+            goal=self.goal,
+            level=self.level,
+            others=elsewhere,
+            batch=self.batch,
+        )
+        return int(ruled.sum())
 
     def _score(self, candidates: Candidates) -> tuple[np.ndarray, Opinions, np.ndarray]:
         """Return P(true), what judges said, and which rows a rule has decided."""
@@ -288,12 +289,12 @@ class SelfInstructFilter:
         found = hear(self.judges if self.ask else (), rest)
         odds = None if self.critic is None else self.critic.log_odds(rest)
         score[open_] = self._probability(self.fusion.log_odds(found.probability, relations, odds), relations)
-        contradictory = np.zeros(len(candidates), dtype=bool)
-        contradictory[open_] = found.contradictory
+        contradictory, failed = np.zeros((2, len(candidates)), dtype=bool)
+        contradictory[open_], failed[open_] = found.contradictory, found.failed | rules.failed[open_]
         reasons = ["rule"] * len(candidates)
         for place, reason in zip(open_.tolist(), found.reasons, strict=True):
-            reasons[place] = reason
+            reasons[place] = "; ".join(filter(None, [rules.reasons[place] if rules.failed[place] else "", reason]))
         if self.critic is None:
             silent = np.isnan(found.probability).all(axis=1)
             score[open_[silent]] = np.nan
-        return score, Opinions(np.empty((len(candidates), 0)), contradictory, tuple(reasons)), ruled
+        return score, Opinions(np.empty((len(candidates), 0)), contradictory, failed, tuple(reasons)), ruled

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.fusion import JudgeFusion
 from kgneg.selfinstruct.judge import Judge
 
-__all__ = ["Opinions", "crossed", "hear", "joined", "split_rows"]
+__all__ = ["Opinions", "checked_triples", "crossed", "failure", "hear", "joined", "split_rows", "without"]
 
-_CONTRADICTION = "contradiction"
+_CONTRADICTION, _SEPARATOR = "contradiction", "\x1f"
+_FAILURES = ("endpoint", "budget", "malformed", "gave up")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +26,19 @@ class Opinions:
 
     :param probability: shape: ``(n, judges)``, P(true), NaN where there is none
     :param contradictory: shape: ``(n,)``, whether a judge affirmed a statement and its negation
+    :param failed: shape: ``(n,)``, whether a judge was asked and could not answer
     :param reasons: ``n`` texts, why verdicts are missing
     """
 
     probability: np.ndarray
     contradictory: np.ndarray
+    failed: np.ndarray
     reasons: tuple[str, ...]
+
+    @property
+    def unclear(self) -> np.ndarray:
+        """shape: ``(n,)``, which rows nobody should decide about by what the other judges say."""
+        return np.asarray(self.contradictory | self.failed)
 
     def rows(self, places: np.ndarray) -> Opinions:
         """Return some rows.
@@ -37,14 +47,27 @@ class Opinions:
         :returns: their opinions
         """
         reasons = tuple(self.reasons[place] for place in places.tolist())
-        return Opinions(self.probability[places], self.contradictory[places], reasons)
+        return Opinions(self.probability[places], self.contradictory[places], self.failed[places], reasons)
 
     def __add__(self, other: Opinions) -> Opinions:
         return Opinions(
             np.concatenate([self.probability, other.probability]),
             np.concatenate([self.contradictory, other.contradictory]),
+            np.concatenate([self.failed, other.failed]),
             self.reasons + other.reasons,
         )
+
+
+def failure(reason: str) -> bool:
+    """Say whether a reason for no verdict means that asking failed, and not that a judge has no opinion.
+
+    :param reason: what a judge gave
+    :returns: whether it is one of an endpoint, a budget, or a malformed reply
+
+    >>> failure("endpoint: status 500"), failure("unsure")
+    (True, False)
+    """
+    return reason.startswith(_FAILURES)
 
 
 def hear(judges: Sequence[Judge], candidates: Candidates) -> Opinions:
@@ -55,7 +78,7 @@ def hear(judges: Sequence[Judge], candidates: Candidates) -> Opinions:
     :returns: their opinions
     """
     table = np.full((len(candidates), len(judges)), np.nan)
-    contradictory = np.zeros(len(candidates), dtype=bool)
+    contradictory, failed = np.zeros((2, len(candidates)), dtype=bool)
     why: list[list[str]] = [[] for _ in range(len(candidates))]
     for column, judge in enumerate(judges if len(candidates) else ()):
         said = judge.judge(candidates)
@@ -63,8 +86,9 @@ def hear(judges: Sequence[Judge], candidates: Candidates) -> Opinions:
         for row in np.flatnonzero(np.isnan(said.probability)).tolist():
             reason = said.reasons[row] or "no verdict"
             contradictory[row] |= reason.startswith(_CONTRADICTION)
+            failed[row] |= failure(reason)
             why[row].append(f"{judge.name}: {reason}")
-    return Opinions(table, contradictory, tuple("; ".join(one) for one in why))
+    return Opinions(table, contradictory, failed, tuple("; ".join(one) for one in why))
 
 
 def joined(first: Candidates, second: Candidates) -> Candidates:
@@ -83,18 +107,65 @@ def joined(first: Candidates, second: Candidates) -> Candidates:
     )
 
 
-def split_rows(truth: np.ndarray, share: float, generator: torch.Generator) -> np.ndarray:
-    """Draw rows to be held out.
+def checked_triples(true: Candidates, false: Candidates) -> tuple[Candidates, np.ndarray]:
+    """Return each checked triple once, and what was found about it.
 
-    :param truth: shape: ``(n,)``
-    :param share: of the rows, in [0, 1]
+    :param true: triples that people found true
+    :param false: triples that people found false
+    :returns: the distinct triples in their order, and shape ``(n,)``, whether each is true
+    :raises InvalidInputError: if a triple is among both
+
+    >>> pair = Candidates(["cat", "cat"], ["IsA"] * 2, ["pet", "pet"])
+    >>> len(checked_triples(pair, pair[:0])[0])
+    1
+    """
+    both = sorted(set(true.keys()).intersection(false.keys()))
+    if both:
+        raise InvalidInputError(
+            f"{len(both)} checked triples are both true and false, the first is {tuple(both[0].split(_SEPARATOR))!r}: "
+            "leave each in one of seed_pos and seed_neg"
+        )
+    every, truth = joined(true, false), np.repeat([True, False], [len(true), len(false)])
+    first: dict[str, int] = {}
+    for row, key in enumerate(every.keys()):
+        first.setdefault(key, row)
+    rows = np.fromiter(first.values(), dtype=np.int64, count=len(first))
+    return every[rows], truth[rows]
+
+
+def without(pool: Candidates, others: Candidates) -> Candidates:
+    """Return the triples that are not among others.
+
+    :param pool: ``n`` triples
+    :param others: triples to leave out
+    :returns: the rest, in its order
+
+    >>> list(without(Candidates(["a", "b"], ["r"] * 2, ["c"] * 2), Candidates(["a "], ["r"], ["c"])).triples())
+    [('b', 'r', 'c')]
+    """
+    known = set(others.keys())
+    return pool[[row for row, key in enumerate(pool.keys()) if key not in known]]
+
+
+def split_rows(heads: Sequence[str], share: float, generator: torch.Generator) -> np.ndarray:
+    """Draw rows to be held out: all rows of a head, or none, as what is known of a head tells about its other rows.
+
+    :param heads: the head of each of ``n`` rows
+    :param share: about this part of the rows, in [0, 1], and never more; heads that do not fit are left
     :param generator: of random numbers
     :returns: shape: ``(n,)``, which rows are held out
+
+    >>> split_rows(["cat", "dog"] * 3, 0.5, torch.Generator().manual_seed(0)).sum()
+    np.int64(3)
     """
-    apart = np.zeros(len(truth), dtype=bool)
-    order = torch.randperm(len(truth), generator=generator).numpy()
-    apart[order[: round(share * len(truth))]] = True
-    return apart
+    plain = [unicodedata.normalize("NFC", head).strip() for head in heads]
+    _, place = np.unique(np.asarray(plain, dtype=object).astype(str), return_inverse=True)
+    rows, room = np.bincount(place) if len(place) else np.zeros(0, dtype=np.int64), round(share * len(heads))
+    taken = np.zeros(len(rows), dtype=bool)
+    for group in torch.randperm(len(rows), generator=generator).tolist():
+        if rows[group] <= room:
+            taken[group], room = True, room - int(rows[group])
+    return np.asarray(taken[place], dtype=bool)
 
 
 def crossed(

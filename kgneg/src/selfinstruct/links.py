@@ -6,6 +6,7 @@ what a sampler proposes: :class:`~kgneg.selfinstruct.guard.FilterRule`.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,22 @@ __all__ = ["write_kept"]
 _BATCH = 1 << 16
 
 
-def _batches(decided: str | Path | Sequence[str | Path], columns: tuple[str, ...]) -> Iterator[Any]:
+def _shards(decided: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the shards that are meant; raise if they are of a run that is not through."""
+    given = [decided] if isinstance(decided, str | Path) else list(decided)
+    wide = [str(Path(glob.escape(str(one))) / "*.parquet") if Path(one).is_dir() else one for one in given]
+    found = [path for path in find_sources(wide) if path.name[0] not in "._"]
+    for folder in dict.fromkeys([*(Path(one) for one in given), *(path.parent for path in found)]):
+        if (folder / "_input").is_dir():
+            check_finished(folder)
+    return found
+
+
+def _batches(paths: Sequence[Path], columns: tuple[str, ...]) -> Iterator[Any]:
     """Yield record batches of the shards of a run."""
     from pyarrow import parquet  # type: ignore[import-untyped]
 
-    for path in find_sources(decided):
+    for path in paths:
         with parquet.ParquetFile(path) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if missing:
@@ -36,14 +48,14 @@ def _batches(decided: str | Path | Sequence[str | Path], columns: tuple[str, ...
 def write_kept(
     decided: str | Path | Sequence[str | Path], path: str | Path, *, actions: Sequence[str] = ("keep",)
 ) -> int:
-    """Write the triples that a run has kept as one file, which the sampler ``given`` reads.
+    """Write the triples that a run has kept as one file, which the sampler ``given`` reads; it is empty if none was.
 
-    :param decided: the folder of a run, or some of its shards
+    :param decided: the folder of a run that is through, or some of its shards
     :param path: a file that ends in ``.tsv``, three columns without a header, or in ``.parquet``
     :param actions: which actions are written
     :returns: the number of triples
-    :raises InvalidInputError: if there is none, the run is not through, the file has another ending, or a text cannot
-        stand in a TSV file
+    :raises InvalidInputError: if the run is not through, the file has another ending, or a text cannot stand in a TSV
+        file
     """
     import pyarrow as pa
     import pyarrow.compute as pc  # type: ignore[import-untyped]
@@ -55,15 +67,14 @@ def write_kept(
     wrong = [action for action in actions if action not in ACTIONS]
     if wrong or isinstance(actions, str):
         raise InvalidInputError(f"actions must be a list of {', '.join(ACTIONS)}, got {actions!r}")
-    if isinstance(decided, str | Path) and (Path(decided) / "_input").is_dir():
-        check_finished(decided)
+    shards = _shards(decided)
     schema = pa.schema([(name, pa.string()) for name in TRIPLE])
     wanted, count = pa.array(list(actions), pa.string()), 0
     with atomic_path(path) as temporary:
         sink = temporary.open("w", encoding="utf-8", newline="\n") if path.suffix == ".tsv" else None
         writer = None if sink is not None else parquet.ParquetWriter(temporary, schema)
         try:
-            for batch in _batches(decided, (*TRIPLE, "action")):
+            for batch in _batches(shards, (*TRIPLE, "action")):
                 chosen = batch.filter(pc.is_in(batch.column("action"), value_set=wanted)).select(list(TRIPLE))
                 count += chosen.num_rows
                 if sink is not None:
@@ -72,8 +83,6 @@ def write_kept(
                     writer.write_batch(chosen.cast(schema))
         finally:
             (sink or writer).close()  # type: ignore[union-attr]
-        if not count:
-            raise InvalidInputError(f"no triple of {decided} is {' or '.join(actions)}, so there is nothing to write")
     return count
 
 

@@ -6,12 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import choose, validate_device
+from kgneg.selfinstruct.judge import Judgements
 
-__all__ = ["LocalModel"]
+__all__ = ["LocalModel", "both_forms"]
 
 _CLASSES = {"causal": "AutoModelForCausalLM", "classifier": "AutoModelForSequenceClassification"}
 _PARTS = (".json", ".txt", ".safetensors", ".bin", ".model", ".jinja")
@@ -79,6 +81,24 @@ class LocalModel:
                 ) from error
             self._loaded = tokenizer, model.to(self.device).eval()
         return self._loaded
+
+
+def both_forms(true: np.ndarray, statement: np.ndarray, negation: np.ndarray, margin: float) -> Judgements:
+    """Return verdicts, without those on triples whose sentence and negation are both affirmed, or both denied.
+
+    :param true: shape: ``(n,)``, P(true) of each triple
+    :param statement: shape: ``(n,)``, P(the sentence holds)
+    :param negation: shape: ``(n,)``, P(the negation holds)
+    :param margin: how far from 0.5 something is affirmed or denied
+    :returns: the verdicts; NaN and ``contradiction`` where the two do not go together
+
+    >>> both_forms(np.array([0.5, 0.9]), np.array([0.95, 0.9]), np.array([0.95, 0.1]), 0.1).reasons
+    ('contradiction', '')
+    """
+    affirmed = (statement > 0.5 + margin) & (negation > 0.5 + margin)
+    denied = (statement < 0.5 - margin) & (negation < 0.5 - margin)
+    against = affirmed | denied
+    return Judgements.of(np.where(against, np.nan, true), ["contradiction" if one else "" for one in against.tolist()])
 
 
 def _hash(folder: Path) -> str:

@@ -12,10 +12,10 @@ from tqdm.auto import tqdm
 
 from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.validation import validate_count, validate_flag
+from kgneg.core.validation import validate_count, validate_flag, validate_number
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.judge import Judgements
-from kgneg.selfinstruct.local_model import LocalModel
+from kgneg.selfinstruct.local_model import LocalModel, both_forms
 from kgneg.selfinstruct.verbalizer import Verbalizer
 
 __all__ = ["NLIJudge"]
@@ -28,13 +28,15 @@ class NLIJudge:
     r"""Judges by whether a premise entails or contradicts the sentence of a triple.
 
     A sentence is worth :math:`(1 + P(entailment) - P(contradiction)) / 2`, its negation one minus that; P(true) is the
-    mean over wordings and forms. What is neutral is near 0.5.
+    mean over wordings and forms. What is neutral is near 0.5. When a sentence and its negation are both above
+    ``0.5 + margin``, or both below ``0.5 - margin``, there is no verdict and the reason is ``contradiction``.
 
     :param model: the folder or name of a sequence classifier whose labels name entailment and contradiction
     :param verbalizer: how triples are put into words; a name or a path is loaded
     :param premise: what the sentence is compared with, with ``{head}``, ``{relation}`` and ``{tail}``
     :param wordings: how many paraphrases are averaged
     :param both: ask about the negation as well
+    :param margin: how far from 0.5 a sentence counts as affirmed or denied; 0.5 never finds a contradiction
     :param labels: ``{"entailment": 2, "contradiction": 0}`` for models whose labels have other names
     :param batch_size: pairs per forward pass
     :param device: where the model runs
@@ -51,6 +53,7 @@ class NLIJudge:
         premise: str = "{head}.",
         wordings: int = 1,
         both: bool = True,
+        margin: float = 0.1,
         labels: Mapping[str, int] | None = None,
         batch_size: int = 32,
         device: str | torch.device = "cpu",
@@ -62,6 +65,7 @@ class NLIJudge:
         self.premise = premise
         self.wordings = validate_count("wordings", wordings)
         self.both = validate_flag("both", both)
+        self.margin = validate_number("margin", margin)
         self.labels = None if labels is None else dict(labels)
         if self.labels is not None and set(self.labels) != set(_MEANINGS):
             raise InvalidInputError(f"labels must have the keys {', '.join(_MEANINGS)}, got {self.labels!r}")
@@ -78,27 +82,32 @@ class NLIJudge:
 
         :returns: the hash, in hexadecimal
         """
-        words = [self.premise, self.wordings, self.both, self.labels]
+        words = [self.premise, self.wordings, self.both, self.margin, self.labels]
         return content_key("nli", self.model.identity(), self.verbalizer.fingerprint(), words)
 
     def judge(self, candidates: Candidates) -> Judgements:
         """Judge triples.
 
         :param candidates: the triples
-        :returns: P(true) of each
+        :returns: P(true) of each, or NaN and ``contradiction``
         :raises InvalidInputError: if the labels of the model are not known
         """
         premises = [
             self.premise.replace("{head}", h).replace("{relation}", r).replace("{tail}", t)
             for h, r, t in candidates.triples()
         ]
-        sides = [np.zeros(0)]
+        sides: list[np.ndarray] = []
+        others: list[np.ndarray] = []
         with tqdm(total=len(candidates) * self.wordings * (1 + self.both), disable=not self.progress) as bar:
             for wording in range(self.wordings):
                 sides.append(self._worth(premises, self.verbalizer.positive(candidates, wording), bar))
                 if self.both:
-                    sides.append(1 - self._worth(premises, self.verbalizer.negated(candidates, wording), bar))
-        return Judgements.of(np.mean(sides[1:], axis=0).clip(0, 1))
+                    others.append(self._worth(premises, self.verbalizer.negated(candidates, wording), bar))
+        statement = np.mean(sides, axis=0).clip(0, 1)
+        if not self.both:
+            return Judgements.of(statement)
+        negation = np.mean(others, axis=0).clip(0, 1)
+        return both_forms((statement + 1 - negation) / 2, statement, negation, self.margin)
 
     def _worth(self, premises: list[str], statements: list[str], bar: Any) -> np.ndarray:
         """Return (1 + P(entailment) - P(contradiction)) / 2 of each pair, shape ``(n,)``."""

@@ -63,7 +63,7 @@ class RuleJudge:
 
     In this order: a known triple, or one that follows by inverses, implied relations or chains, is true. One whose head
     or tail has known types, none of which the relation allows, is false. One whose relation is functional, with another
-    tail known, is false. All others have no verdict.
+    tail known, is false, unless the two differ in case only. All others have no verdict.
 
     :param known: triples that are true
     :param schema: what is known about relations
@@ -153,10 +153,14 @@ class RuleJudge:
             types = self._types.get(entity)
             if types and relation in allowed and not types & allowed[relation]:
                 return False, f"type of the {part}"
-        if relation in self._functional and self._tails.get((head, relation)):
-            return False, "functional relation with another tail"
-        if relation in self._inverse_functional and self._heads.get((tail, relation)):
-            return False, "inverse functional relation with another head"
+        for part, given, rules, others in (
+            ("tail", tail, self._functional, self._tails.get((head, relation))),
+            ("head", head, self._inverse_functional, self._heads.get((tail, relation))),
+        ):
+            if relation in rules and others:
+                if given.casefold() in {one.casefold() for one in others}:
+                    return None, f"{part} known in another case; casefold=True takes them as equal"
+                return False, f"{'inverse ' * (part == 'head')}functional relation with another {part}"
         return None, "no rule"
 
     def _chained(self, head: str, relation: str, tail: str) -> bool:

@@ -29,6 +29,9 @@ class RunReport:
     :param actions: how many of them are kept, dropped and for review
     :param relations: the same by relation
     :param reasons: the same by reason
+    :param partial: how many of the finished shards have rows without an answer, and are decided about again by the same
+        call
+    :param unanswered: how many rows have none: the endpoint failed, the budget was spent, or replies were malformed
     """
 
     shards: int
@@ -37,6 +40,8 @@ class RunReport:
     actions: dict[str, int]
     relations: dict[str, dict[str, int]]
     reasons: dict[str, dict[str, int]]
+    partial: int = 0
+    unanswered: int = 0
 
     @property
     def complete(self) -> bool:
@@ -56,8 +61,9 @@ def manifest_rows(out: str | Path, *, key: str | None = None) -> list[dict[str, 
 
     :param out: the folder of the output
     :param key: the hash of the settings that count; ``None``: any
-    :returns: by name ``shard``, ``state`` (``finished`` or ``pending``), ``input_hash``, ``config_hash``, ``rows`` and
-        ``counts``; the last four are ``None`` for pending ones
+    :returns: by name ``shard``, ``state`` (``finished``, ``partial`` if some rows are without an answer, or
+        ``pending``), ``input_hash``, ``config_hash``, ``rows`` and ``counts``; the last four are ``None`` for pending
+        ones
     :raises InvalidInputError: if there is no run
     """
     from pyarrow import parquet  # type: ignore[import-untyped]
@@ -76,7 +82,8 @@ def manifest_rows(out: str | Path, *, key: str | None = None) -> list[dict[str, 
         row |= dict.fromkeys(("input_hash", "config_hash", "rows", "counts"))
         if note is not None and path.is_file() and key in (None, note["key"]):
             counts = json.loads((parquet.read_metadata(path).metadata or {}).get(COUNTS, b"null"))
-            row |= {"state": "finished", "input_hash": note["input_hash"], "config_hash": note["key"]}
+            state = "partial" if counts and counts.get("unanswered") else "finished"
+            row |= {"state": state, "input_hash": note["input_hash"], "config_hash": note["key"]}
             row |= {"rows": note["rows_out"], "counts": counts}
         rows.append(row)
     return rows
@@ -90,7 +97,7 @@ def read_report(out: str | Path, *, key: str | None = None) -> RunReport:
     :returns: the report; only the ends of files are read
     """
     rows = manifest_rows(out, key=key)
-    done = [row for row in rows if row["state"] == "finished"]
+    done = [row for row in rows if row["state"] != "pending"]
     actions = dict.fromkeys(ACTIONS, 0)
     relations: dict[str, dict[str, int]] = {}
     reasons: dict[str, dict[str, int]] = {}
@@ -107,6 +114,8 @@ def read_report(out: str | Path, *, key: str | None = None) -> RunReport:
         actions=actions,
         relations=dict(sorted(relations.items())),
         reasons=dict(sorted(reasons.items())),
+        partial=sum(row["state"] == "partial" for row in done),
+        unanswered=sum((row["counts"] or {}).get("unanswered", 0) for row in done),
     )
 
 
@@ -117,7 +126,9 @@ def check_finished(out: str | Path) -> None:
     :raises InvalidInputError: if some are missing, or are of an earlier run
     """
     rows = manifest_rows(out)
-    done = [row["config_hash"] for row in rows if row["state"] == "finished"]
+    done = [row["config_hash"] for row in rows if row["state"] != "pending"]
+    if not (Path(out) / "_input" / "plan.json").is_file():
+        raise InvalidInputError(f"the run in {out} is not through: its input is not cut. Repeat the call of the run.")
     if len(done) < len(rows) or len(set(done)) > 1:
         latest = "some of other settings" if len(done) == len(rows) else f"{len(done)} of {len(rows)} are finished"
         raise InvalidInputError(

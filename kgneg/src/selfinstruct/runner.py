@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any, Protocol
 
 from kgneg.core.cache import MemoryCache
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.shard_files import find_shards
+from kgneg.core.shard_files import MANIFEST, find_shards
 from kgneg.core.shards import map_shards
 from kgneg.core.storage import atomic_path
 from kgneg.selfinstruct.backends import engine
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.claim import claim
 from kgneg.selfinstruct.decisions import ACTIONS, Decider
-from kgneg.selfinstruct.run_report import COUNTS, RunReport, read_report, write_manifest
+from kgneg.selfinstruct.run_report import COUNTS, RunReport, manifest_rows, read_report, write_manifest
 from kgneg.selfinstruct.saved import SavedFilter
 from kgneg.selfinstruct.sources import TRIPLE, cut, find_sources
 
@@ -27,9 +29,11 @@ __all__ = ["DECIDED", "INPUT", "Loader", "run"]
 DECIDED = ("action", "score", "reason")
 #: The folder of the shards of the input, within that of the output.
 INPUT = "_input"
-_VERSION = 1
+_VERSION = 2
 _MOST_REASONS, _OTHER = 50, "(other)"
 _LOADED = MemoryCache(size=2)
+# what may be otherwise next time; the name of a judge may stand before it, and other judges may have spoken before
+_PASSING = re.compile(r"(?:^|[:;] )(?:endpoint|budget|gave up|malformed)\b")
 
 
 class Loader(Protocol):
@@ -98,7 +102,12 @@ def _counts(relations: Sequence[str], actions: list[str], reasons: Sequence[str]
         found = by_reason.setdefault(reason if reason in common else _OTHER, dict.fromkeys(ACTIONS, 0))
         found[action] += count
     total = Counter(actions)
-    return {"actions": {name: total[name] for name in ACTIONS}, "relations": by_relation, "reasons": by_reason}
+    return {
+        "actions": {name: total[name] for name in ACTIONS},
+        "relations": by_relation,
+        "reasons": by_reason,
+        "unanswered": sum(_PASSING.search(reason) is not None for reason in reasons),
+    }
 
 
 def run(
@@ -121,11 +130,15 @@ def run(
     and ``_manifest`` then gets a note with the hashes of input and settings. After a kill, the same call computes what
     is missing, and the files are the same to the byte. When all are there, ``report.json`` sums up the counts.
 
+    A shard with rows whose reason passes (``endpoint``, ``budget``, ``gave up``, ``malformed``) is ``partial``: the
+    report counts such rows, and the same call decides about the shard again. What a judge has answered before is in its
+    cache.
+
     In memory are, per process, a shard, its decisions, and the decider.
 
     :param decider: what decides; or the folder of a saved filter, or a :class:`Loader`, which every process loads once
     :param source: TSV or Parquet files, patterns, or folders; see :func:`~kgneg.selfinstruct.sources.cut`
-    :param out: the folder of the output
+    :param out: the folder of the output, which is new, empty, or that of an earlier run
     :param shard_rows: rows per shard
     :param backend: one of :data:`~kgneg.selfinstruct.backends.BACKENDS`
     :param jobs: how many shards at once; -1 is one per core
@@ -134,16 +147,18 @@ def run(
         jobs that share the folder
     :param progress: whether to show a progress bar; ``None`` shows it on a terminal
     :returns: how many shards are finished, and the counts
-    :raises InvalidInputError: if a source or setting cannot be used
+    :raises InvalidInputError: if a source or setting cannot be used, or the folder holds files of others
     """
     out = Path(out).absolute()
     made: Decider | Loader = SavedFilter(decider) if isinstance(decider, str | Path) else decider
     paths = find_sources(source)
     _check_place(paths, out)
     key = hashlib.blake2b(f"{_VERSION}\x1f{made.fingerprint()}".encode(), digest_size=16).hexdigest()
+    claim(out, "run")
     shards = cut(paths, out / INPUT, shard_rows)
     _check_columns(shards[0])
     _remove_strangers(out, {path.name for path in shards})
+    _reopen(out, key, shard)
     with engine(backend, address, jobs) as name:
         map_shards(
             _Decide(made, key),
@@ -181,9 +196,19 @@ def _check_columns(shard: Path) -> None:
         raise InvalidInputError(f"the input has the column {clash[0]} already. Rename it, or leave it out.")
 
 
+def _reopen(out: Path, key: str, share: tuple[int, int] | None) -> None:
+    """Let the partial shards of this job be decided about again."""
+    first, step = (0, 1) if share is None else share
+    if not 0 <= first < step:
+        return  # the error comes later
+    for row in manifest_rows(out, key=key)[first::step]:
+        if row["state"] == "partial":
+            (out / MANIFEST / f"{row['shard']}.json").unlink(missing_ok=True)
+
+
 def _remove_strangers(out: Path, names: set[str]) -> None:
     """Remove shards of an earlier run with more shards; their rows are not of this input."""
     for path in out.glob("part-*.parquet"):
         if path.name not in names:
             path.unlink(missing_ok=True)
-            (out / "_manifest" / f"{path.name}.json").unlink(missing_ok=True)
+            (out / MANIFEST / f"{path.name}.json").unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from kgneg.selfinstruct.judge_choice import make_judge
 __all__ = ["SavedFilter"]
 
 _CHOICES, _RECORDED = "judges.json", "recorded:"
+_LOCAL, _SMALL = ("nli", "causal"), 1 << 20
 
 
 class SavedFilter:
@@ -84,6 +85,8 @@ class SavedFilter:
     def fingerprint(self) -> str:
         """Return a hash of the files of the filter, and of what its judges are.
 
+        Of the folder of a local model, files of more than a megabyte count with name, size and time of change.
+
         :returns: 32 hexadecimal digits
         """
         digest = hashlib.blake2b(digest_size=16)
@@ -93,9 +96,24 @@ class SavedFilter:
         tables += [self.choices["known"]] if self.choices.get("known") else []
         for path in [*own, *map(Path, tables)]:
             digest.update(path.name.encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
+        if self._judges():
+            digest.update(self._words().encode())
+        for text in self._judges():
+            kind, _, value = text.partition(":")
+            if kind in _LOCAL and Path(value).is_dir():
+                _add_folder(digest, Path(value))
         spelled = {name: value for name, value in self.choices.items() if name not in ("known", "tokens")}
         digest.update(json.dumps(spelled, sort_keys=True).encode())
         return digest.hexdigest()
+
+    def _words(self) -> str:
+        """Return a hash of the templates that put triples into words."""
+        from kgneg.selfinstruct.verbalizer import Verbalizer
+
+        templates = self.choices.get("templates") or "statements"
+        if templates != "statements" and Path(templates).is_file():
+            return hashlib.blake2b(Path(templates).read_bytes(), digest_size=16).hexdigest()
+        return Verbalizer.load(templates, language=self.choices.get("language") or "en").fingerprint()
 
     def _judges(self) -> list[str]:
         return list(self.choices.get("judges") or [])
@@ -110,3 +128,17 @@ class SavedFilter:
         parts: dict[str, Any] = self.make(self.choices, self.folder / "chat")
         decider: Decider = SelfInstructFilter.load(self.folder, progress=False, **parts)
         return decider
+
+
+def _add_folder(digest: Any, folder: Path) -> None:
+    """Add the files of a folder: small ones with their content, weights with size and time of change."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if not path.is_file() or any(part.startswith(".") for part in inside.parts):
+            continue
+        known = path.stat()
+        digest.update(inside.as_posix().encode() + b"\0")
+        if known.st_size > _SMALL:
+            digest.update(f"{known.st_size}\0{known.st_mtime_ns}".encode())
+        else:
+            digest.update(hashlib.blake2b(path.read_bytes()).digest())

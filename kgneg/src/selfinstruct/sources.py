@@ -23,7 +23,7 @@ __all__ = ["TRIPLE", "cut", "find_sources", "shard_name"]
 #: The columns that a source needs.
 TRIPLE = ("head", "relation", "tail")
 _PLAN = "plan.json"
-_VERSION = 1
+_VERSION = 2
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _TEXT_SUFFIXES = (".tsv", ".txt")
 _BLOCK, _BATCH = 1 << 24, 1 << 16
@@ -45,15 +45,15 @@ def find_sources(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return the files that are meant.
 
     :param source: files, folders (their Parquet files), or patterns such as ``data/*.tsv.gz``; one or several
-    :returns: the files, those of a folder or pattern by name
-    :raises InvalidInputError: if one of them stands for no file, or a file is there twice
+    :returns: the files, those of a folder or pattern by name; a file that is given twice is there once
+    :raises InvalidInputError: if one of them stands for no file, or a folder has text files beside Parquet files
     """
     given = [source] if isinstance(source, str | Path) else list(source)
     found: list[Path] = []
     for one in given:
         path = Path(one)
         if path.is_dir():
-            files = sorted(file for file in path.glob("*.parquet") if file.name[0] not in "._")
+            files = _of_folder(path)
         elif path.exists():
             files = [path]
         else:
@@ -62,20 +62,34 @@ def find_sources(source: str | Path | Sequence[str | Path]) -> list[Path]:
         if not files:
             raise InvalidInputError(f"{one} stands for no file. Give files, patterns, or folders of Parquet files.")
         found += files
-    twice = next((path for path in found if found.count(path) > 1), None) if len(set(found)) < len(found) else None
-    if twice or not found:
+    if not found:
+        raise InvalidInputError("no sources were given. Name a file.")
+    once: dict[Path, Path] = {}
+    for path in found:
+        once.setdefault(path.resolve(), path)
+    return list(once.values())
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder; raise if there are text files with triples, too."""
+    files = sorted(file for file in folder.iterdir() if file.name[0] not in "._" and file.is_file())
+    packed = [(file, file.with_suffix("") if file.suffix.lower() in _OPENERS else file) for file in files]
+    texts = [file for file, name in packed if name.suffix.lower() in _TEXT_SUFFIXES]
+    tables = [file for file in files if file.suffix == ".parquet"]
+    if texts and tables:
         raise InvalidInputError(
-            f"{twice} is given twice. Give it once." if twice else "no sources were given. Name a file."
+            f"{folder} holds files of several kinds, such as {tables[0].name} and {texts[0].name}. Say which: give "
+            f"files or a pattern such as {folder / '*.parquet'}."
         )
-    return found
+    return tables
 
 
 def cut(sources: Sequence[Path], folder: str | Path, shard_rows: int) -> list[Path]:
     """Write the rows of all sources, in order, as Parquet shards; do nothing if that was done before.
 
     A text file has a head, a relation and a tail in each line, separated by tabs, or a first line that names the
-    columns. A Parquet file has text columns ``head``, ``relation`` and ``tail``. Further columns are kept; then all
-    sources must have the same. At no time more than a shard is in memory.
+    columns, in capitals or not. A Parquet file has text columns ``head``, ``relation`` and ``tail``. Further columns
+    are kept; then all sources must have the same. At no time more than a shard is in memory.
 
     :param sources: the files, packed or not
     :param folder: where the shards go
@@ -227,8 +241,9 @@ def _text(path: Path) -> Iterator[Any]:
         first = handle.readline().decode("utf-8-sig").rstrip("\r\n").split("\t")
         if first == [""] and not handle.read(_BLOCK).strip():
             return  # an empty file has no rows
-    header = set(TRIPLE) <= set(first)
-    names = first if header else list(TRIPLE)
+    lowered = [name.lower() if name.lower() in TRIPLE else name for name in first]
+    header = set(TRIPLE) <= set(lowered)
+    names = lowered if header else list(TRIPLE)
     _require(path, names)
     if len(first) != len(names):
         raise InvalidInputError(

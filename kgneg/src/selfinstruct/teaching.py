@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -13,7 +15,7 @@ from kgneg.selfinstruct.hearing import Opinions, hear, joined
 from kgneg.selfinstruct.judge import Judge
 from kgneg.selfinstruct.sampling import stratified_sample
 
-__all__ = ["Lesson"]
+__all__ = ["Lesson", "why_silent"]
 
 _AT_ONCE = 20_000  # rows of the pool that the critic looks at per round
 
@@ -45,6 +47,8 @@ class Lesson:
         #: triples of the pool on which a judge has an opinion, and those
         self.asked = checked[:0]
         self.told: Opinions = hear(judges, self.asked)
+        #: triples about which a judge was asked in vain
+        self.failed = int(self.heard.failed.sum())
 
     def hold(self, pool: Candidates | None, number: int, rounds: int, generator: torch.Generator) -> None:
         """Train the critic.
@@ -77,6 +81,7 @@ class Lesson:
             wanted = stratified_sample(list(offered.relations), share, probability=chance, generator=generator)
             rest[some[wanted]] = False
             said = hear(self.judges, offered[wanted])
+            self.failed += int(said.failed.sum())
             spoken = np.flatnonzero(~np.isnan(said.probability).all(axis=1))
             self.asked, self.told = joined(self.asked, offered[wanted][spoken]), self.told + said.rows(spoken)
             self._train()
@@ -97,3 +102,26 @@ class Lesson:
             weight = np.append(weight, np.full(len(guess), self.weight if len(self.truth) else 1.0))
         if (targets > 0.5).any() and (targets < 0.5).any():
             self.critic.fit(joined(self.checked, self.asked), targets, weight)
+
+
+def why_silent(pool: Candidates | None, judges: Sequence[Judge], number: int, *, taught: bool) -> str:
+    """Say why judges are not asked about a pool.
+
+    :param pool: candidates of unknown truth, or ``None``
+    :param judges: the judges
+    :param number: how many candidates they are to be asked about
+    :param taught: whether their opinions are learned from checked triples alone
+    :returns: the reason; empty if they are asked
+
+    >>> why_silent(Candidates(["a"], ["r"], ["b"]), [], 10, taught=False)
+    'there are no judges'
+    """
+    if pool is None:
+        return "there is no pool"
+    if not judges:
+        return "there are no judges"
+    if not number:
+        return "judged is 0"
+    if taught:
+        return "judges are asked about every candidate anyway, and the checked triples suffice for the fusion"
+    return "" if len(pool) else "all of them are checked triples"

@@ -10,6 +10,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_share
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.decisions import Decisions
+from kgneg.selfinstruct.hearing import failure
 from kgneg.selfinstruct.judge import Judge
 
 __all__ = ["ThresholdDecider"]
@@ -23,7 +24,7 @@ class ThresholdDecider:
     :param judge: the judge
     :param keep: candidates of at most this probability are kept, in ``[0, 1]``
     :param drop: candidates of at least this probability are dropped, in ``[0, 1]``, above ``keep``
-    :param no_verdict: what becomes of candidates without a verdict
+    :param no_verdict: what becomes of candidates without a verdict; where asking failed, they are always reviewed
     :raises InvalidInputError: if a limit is out of range
     """
 
@@ -56,5 +57,6 @@ class ThresholdDecider:
         action = np.full(len(candidates), "review", dtype="U6")
         action[found.probability <= self.keep] = "keep"
         action[found.probability >= self.drop] = "drop"
-        action[np.isnan(found.probability)] = self.no_verdict
+        for row in np.flatnonzero(np.isnan(found.probability)).tolist():
+            action[row] = "review" if failure(found.reasons[row]) else self.no_verdict
         return Decisions(action, found.probability, found.reasons)

@@ -18,9 +18,13 @@ __all__ = ["BUILTIN_LANGUAGES", "Verbalizer"]
 
 #: the languages whose templates come with the package
 BUILTIN_LANGUAGES = ("en", "zh")
-_FIELDS = {"positive", "negated", "strip"}
+_CLAUSE = ("clause", "clause_positive", "clause_negated")
+_FIELDS = {"positive", "negated", "strip", *_CLAUSE}
 _SLOT = re.compile(r"\{(head|tail)\}")
 _STOPS = " \t\r\n.\u3002!\uff01;\uff1b,\uff0c"  # also those of Chinese
+#: texts that end with an abbreviation, which keeps its stop
+_ABBREVIATED = re.compile(r"(?:^|\W)(?:(?:[A-Za-z]\.){2,}|(?:etc|Inc|Ltd|Corp|Co|Jr|Sr|Mr|Mrs|Dr|St)\.)$")
+_ENDS = ".?!\u3002\uff1f\uff01"
 _EXAMPLE = '{"relations": {"IsA": {"positive": ["{head} is a {tail}."], "negated": ["{head} is no {tail}."]}}}'
 
 
@@ -28,6 +32,13 @@ class _Statements(NamedTuple):
     positive: tuple[str, ...]
     negated: tuple[str, ...]
     strip: tuple[str, ...]
+    clause: tuple[str, ...] = ()
+    clause_positive: tuple[str, ...] = ()
+    clause_negated: tuple[str, ...] = ()
+
+    def fits(self, tail: str) -> bool:
+        """Return whether a tail begins in a way that needs the other wordings."""
+        return any(re.match(one, tail, re.IGNORECASE) for one in self.clause)
 
 
 class Verbalizer:
@@ -35,7 +46,9 @@ class Verbalizer:
 
     The templates are a JSON file, one object per relation: ``positive`` and ``negated``, equally long lists of
     paraphrases with ``{head}`` and ``{tail}`` in them, and optionally ``strip``, beginnings of tails that the sentence
-    says already. Templates for ATOMIC, ATOMIC 2020, CKBP and ConceptNet come with the package, in English and Chinese.
+    says already. ``clause``, ``clause_positive`` and ``clause_negated`` are other wordings for tails that begin with
+    one of the regular expressions ``clause``, such as ``"to "`` or ``"PersonY "``. Templates for ATOMIC, ATOMIC 2020,
+    CKBP and ConceptNet come with the package, in English and Chinese.
 
     :param relations: relation -> its templates
     :param aliases: other names of relations
@@ -164,7 +177,7 @@ class Verbalizer:
         :param paraphrase: which wording; counted round when a relation has fewer
         :returns: shape: ``(n,)``, the sentences
         """
-        return self._said(candidates, paraphrase, lambda entry: entry.positive)
+        return self._said(candidates, paraphrase, lambda entry: (entry.positive, entry.clause_positive))
 
     def negated(self, candidates: Candidates, paraphrase: int = 0) -> list[str]:
         """Return the sentences that say that the triples are false.
@@ -173,24 +186,25 @@ class Verbalizer:
         :param paraphrase: which wording; counted round when a relation has fewer
         :returns: shape: ``(n,)``, the sentences
         """
-        return self._said(candidates, paraphrase, lambda entry: entry.negated)
+        return self._said(candidates, paraphrase, lambda entry: (entry.negated, entry.clause_negated))
 
     def _said(
-        self, candidates: Candidates, paraphrase: int, form: Callable[[_Statements], tuple[str, ...]]
+        self, candidates: Candidates, paraphrase: int, form: Callable[[_Statements], tuple[tuple[str, ...], ...]]
     ) -> list[str]:
         which = validate_count("paraphrase", paraphrase, 0)
         self.check(candidates.relations)
         said = []
         for head, relation, tail in candidates.triples():
             entry = self._entry(relation)
-            wordings = form(entry)
-            parts = {"head": self._plain(head), "tail": self._plain(_stripped(tail, entry.strip))}
+            stripped = _stripped(tail, entry.strip)
+            wordings = form(entry)[entry.fits(stripped)]
+            parts = {"head": self._plain(head), "tail": self._plain(stripped)}
             said.append(_filled(wordings[which % len(wordings)], parts))
         return said
 
     def _plain(self, text: str) -> str:
         joined = " ".join(text.split())
-        plain = joined.rstrip(_STOPS) or joined
+        plain = joined if _ABBREVIATED.search(joined) else joined.rstrip(_STOPS) or joined
         return plain if self._words is None else self._words.sub(lambda found: self._names[found.group()], plain)
 
     def _entry(self, relation: str) -> _Statements:
@@ -207,7 +221,9 @@ def _checked(source: str, relation: str, entry: Any) -> _Statements:
     """Return the templates of a relation, or say what is wrong with them."""
     where = f"{source}: the relation {relation!r}"
     if not isinstance(entry, Mapping) or not {"positive", "negated"} <= set(entry) <= _FIELDS:
-        raise InvalidInputError(f"{where} needs 'positive' and 'negated', and may have 'strip', got {entry!r}")
+        raise InvalidInputError(
+            f"{where} needs 'positive' and 'negated', and may have 'strip' and 'clause', got {entry!r}"
+        )
     lists = {}
     for field, values in entry.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, str) for v in values):
@@ -219,12 +235,20 @@ def _checked(source: str, relation: str, entry: Any) -> _Statements:
             f"{where} has {len(positive)} positive and {len(negated)} negated sentences, expected equally many, at "
             "least one of each: number k of one list is the negation of number k of the other"
         )
-    for text in (*positive, *negated):
+    given = [lists.get(name, ()) for name in _CLAUSE]
+    if len({bool(one) for one in given}) > 1 or len(given[1]) != len(given[2]):
+        raise InvalidInputError(f"{where} must have all of {', '.join(_CLAUSE)} or none, the last two equally long")
+    for text in given[0]:
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise InvalidInputError(f"{where}: {text!r} is no regular expression ({error}). Correct it.") from error
+    for text in (*positive, *negated, *given[1], *given[2]):
         slots = _SLOT.findall(text)
         if sorted(slots) != ["head", "tail"] or "{" in _SLOT.sub("", text):
             raise InvalidInputError(f"{where}: {text!r} must have {{head}} and {{tail}} once each and no other brace")
     strip = tuple(sorted(lists.get("strip", ()), key=lambda one: (-len(one), one)))
-    return _Statements(positive, negated, strip)
+    return _Statements(positive, negated, strip, *given)
 
 
 def _stripped(tail: str, beginnings: tuple[str, ...]) -> str:
@@ -238,8 +262,14 @@ def _stripped(tail: str, beginnings: tuple[str, ...]) -> str:
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
     """Return a sentence with its parts; what braces the parts have stays as it is."""
-    sentence = _SLOT.sub(lambda found: parts[found.group(1)], template)
-    return sentence[:1].upper() + sentence[1:]
+
+    def part(found: re.Match[str]) -> str:
+        text = parts[found.group(1)]
+        return text if text.endswith(tuple(_ENDS)) else text + found.group(2)  # one stop is enough
+
+    sentence = re.sub(_SLOT.pattern + "([.\u3002]?)", part, template)
+    first = sentence.split(" ", 1)[0]
+    return sentence if any(map(str.isupper, first[1:])) else sentence[:1].upper() + sentence[1:]  # such as iPhone
 
 
 def _words(names: Mapping[str, str]) -> re.Pattern[str] | None:

@@ -14,6 +14,9 @@ from pykeen.triples.weights import loss_weighter_resolver
 
 from kgneg.core.errors import InvalidInputError, KeyOverflowError
 from kgneg.integrations.pykeen import VerdictWeighter
+from kgneg.selfinstruct.rules import RuleJudge
+from kgneg.selfinstruct.runner import run
+from kgneg.selfinstruct.threshold import ThresholdDecider
 
 SIZES = {"num_entities": 5, "num_relations": 2}
 JUDGED = torch.tensor([[0, 0, 1], [0, 0, 2], [0, 0, 1], [4, 1, 3], [1, 1, 1]])
@@ -142,6 +145,21 @@ def test_scores_of_a_run(decided: Path, factory: TriplesFactory) -> None:
     )
     # a verdict, one below the floor, a known triple, no verdict
     assert weighter.weight_triples(triples).tolist() == pytest.approx([0.75, 0.25, 1.0, 0.8])
+
+
+def test_a_run_that_is_not_through(factory: TriplesFactory, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.tsv", tmp_path / "out"
+    source.write_text("".join(f"e{head}\tr\te{head}\n" for head in range(12)), encoding="utf-8")
+    decider = ThresholdDecider(RuleJudge(known=[("e0", "r", "e0")]))
+    run(decider, source, out, shard_rows=4, backend="sequential", shard=(0, 2))
+    ways: list[Any] = [out, str(out / "*.parquet"), [out / "part-000000.parquet"], out / "part-000000.parquet"]
+    for way in ways:
+        with pytest.raises(InvalidInputError, match="is not through: 2 of 3 shards"):
+            VerdictWeighter.from_run(way, factory)
+    run(decider, source, out, shard_rows=4, backend="sequential")
+    for way in ways:
+        weighter = VerdictWeighter.from_run(way, factory)
+        assert weighter.weight_triples(torch.tensor([[0, 0, 0]])).tolist() == pytest.approx([0.01])
 
 
 def test_texts_as_heads_and_tails(decided: Path, factory: TriplesFactory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pykeen.triples import CoreTriplesFactory, TriplesFactory
 from pykeen.triples.weights import LossWeighter
 
 from kgneg.core.errors import InvalidInputError, KeyOverflowError
-from kgneg.core.shard_files import find_shards
+from kgneg.core.shard_files import MANIFEST, find_shards, read_manifest
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count, validate_share, validate_triples
 
@@ -130,19 +131,22 @@ class VerdictWeighter(LossWeighter):
     ) -> VerdictWeighter:
         """Take the scores of a run of a filter, the probability that a triple is true.
 
-        :param decided: the folder of the run, or Parquet files with the columns head, relation, tail and score
+        :param decided: the folder of the run, which is through, or Parquet files or a pattern of them, with the columns
+            head, relation, tail and score
         :param factory: the training triples, with labels
         :param entities: the text of each entity label, if heads and tails are texts; ``None``: they are labels
         :param unknown: ``"error"``, or ``"skip"`` to leave out triples whose labels the factory does not have
         :param options: ``floor`` and ``default``
         :returns: the weighter
-        :raises InvalidInputError: if a column is missing, labels are unknown, or two entities have the same text
+        :raises InvalidInputError: if the run is not through, a column is missing, labels are unknown, or two entities
+            have the same text
         """
         choose("unknown", unknown, ("error", "skip"))
         nodes = dict(factory.entity_to_id) if entities is None else _by_text(factory.entity_to_id, entities)
         known = {"head": nodes, "relation": factory.relation_to_id, "tail": nodes}
         parts, scores = [np.empty((0, 3), dtype=np.int64)], [np.empty(0)]
-        for path, batch in _batches(find_shards(decided)):
+        shards = _finished_shards(decided)
+        for path, batch in _batches(shards):
             ids = np.stack([_ids(batch.column(name), known[name]) for name in known], axis=-1)
             bad = (ids < 0).any(axis=-1)
             if bad.any() and unknown == "error":
@@ -197,6 +201,34 @@ class VerdictWeighter(LossWeighter):
             keys, weights = self._parts[torch.device("cpu")]
             self._parts[device] = keys.to(device), weights.to(device)
         return self._parts[device]
+
+
+def _finished_shards(decided: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the shards that are meant; raise if they are of a run that is not through."""
+    given = [decided] if isinstance(decided, str | Path) else list(decided)
+    wide: list[str | Path] = []
+    for one in given:
+        wide += [one] if Path(one).exists() else sorted(glob.glob(str(one))) or [one]  # noqa: PTH207 -- may be absolute
+    folders = [Path(one) for one in wide if Path(one).is_dir()]
+    runs = [folder for folder in folders if (folder / "_input").is_dir()]
+    for folder in runs:
+        _check_finished(folder)
+    found = find_shards(wide)
+    for folder in {path.parent for path in found} - {run.absolute() for run in runs}:
+        if (folder / "_input").is_dir():
+            _check_finished(folder)
+    return found
+
+
+def _check_finished(folder: Path) -> None:
+    names = {path.name for path in (folder / "_input").glob("part-*.parquet")}
+    notes = [note for note in read_manifest(folder) if note["output"] in names and (folder / note["output"]).is_file()]
+    planned = (folder / "_input" / "plan.json").is_file()
+    if not planned or len(notes) < len(names) or len({note["key"] for note in notes}) > 1:
+        raise InvalidInputError(
+            f"the run in {folder} is not through: {len(notes)} of {len(names)} shards are finished, or some are of "
+            f"other settings (see {folder / MANIFEST}). Repeat the call of the run."
+        )
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[tuple[Path, Any]]:
