@@ -55,7 +55,7 @@ class ConceptScore(BufferModule):
 
     That says how much likelier a candidate is to be right than others drawn *as often*. To say how likely it is
     by itself, the logarithm of how often owners name it would have to be added; ``tempered`` says how much of it is. A
-    quarter keeps nearly all of the former, and lets less than half as many true ones pass among what is drawn.
+    quarter keeps nearly all of the former, and lets about half as many true ones pass among what is drawn.
     Cosines are those of vectors of texts, or else of latent vectors of the features.
 
     Source: the features generalise the rule of Wang et al., CAR, Findings of EMNLP 2023, which asks whether ``shared``
