@@ -120,7 +120,7 @@ def test_recall_with_an_infinite_threshold_is_out_of_reach() -> None:
     assert not found.reachable
     assert "not reachable with 100 checked rows" in found.statement()
     assert json.loads(json.dumps(found.state(), allow_nan=False))["threshold"] is None
-    assert not Certificate("recall", 0.9, 0.95, math.inf, 100, 95, 1.0).reachable
+    assert not Certificate("recall", 0.9, 0.95, math.inf, 100, 95, 1.0, 100).reachable
 
 
 def test_no_threshold_lies_in_a_gap_or_above_the_limit() -> None:

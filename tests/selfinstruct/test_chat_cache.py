@@ -72,3 +72,15 @@ def test_threads_and_pickle(tmp_path: Path) -> None:
     for one in threads:
         one.join()
     assert len(cache) == 200
+
+
+def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    for attempt in range(20):
+        path = tmp_path / str(attempt) / "v.sqlite"
+        copies = [ReplyCache(path) for _ in range(4)]
+        threads = [threading.Thread(target=one.put, args=(str(id(one)), 1)) for one in copies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(ReplyCache(path)) == 4

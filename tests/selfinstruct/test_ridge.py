@@ -34,3 +34,17 @@ def test_landmarks_approximate() -> None:
     marks = np.arange(0, 40, 2)
     some = near[:, marks] @ RidgePath.of(near[:, marks], marks, truth, weight).solve(1.0)[1]
     assert np.corrcoef(whole, some)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("landmarks", [40, 3])
+def test_left_out_groups_are_those_of_a_fit_without_them(landmarks: int) -> None:
+    near, truth, weight = made_up()
+    groups = np.repeat([0, 2, 1], [1, 9, 30])
+    marks = np.arange(0, 40, 40 // landmarks)[:landmarks]
+    some, inner = near[:, marks], near[np.ix_(marks, marks)]
+    _, _, left_out = RidgePath.of(some, marks, truth, weight, groups).solve(3.0)
+    for group in range(3):
+        out = groups == group
+        table = some[~out].T * weight[~out]
+        weights = np.linalg.solve(table @ some[~out] + 3.0 * inner, table @ truth[~out])
+        assert left_out[out] == pytest.approx(some[out] @ weights, abs=1e-4)

@@ -10,6 +10,7 @@ import numpy as np
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
+from kgneg.selfinstruct.clusters import Clusters
 
 __all__ = ["Certificate", "binomial_bound", "certify_below", "certify_precision", "certify_recall"]
 
@@ -29,6 +30,7 @@ class Certificate:
     :param rows: checked rows that counted at this threshold
     :param good: how many of them were right
     :param share: the share of all checked rows that is kept
+    :param worth: how many independent rows those that counted are worth; fewer than ``rows`` if some share a group
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Certificate:
     rows: int
     good: int
     share: float
+    worth: int
 
     @property
     def reachable(self) -> bool:
@@ -50,9 +53,11 @@ class Certificate:
         :returns: one sentence
         """
         goal = f"{self.kind} >= {self.target:g} with {self.level:.0%} confidence"
+        worth = "" if self.worth == self.rows else f", which are worth {self.worth} as some share a head"
         if not self.reachable:
-            return f"{goal}: not reachable with {self.rows} checked rows"
-        return f"{goal}: keep scores up to {self.threshold:.6g} ({self.good} of {self.rows} checked rows were right)"
+            return f"{goal}: not reachable with {self.rows} checked rows{worth}"
+        found = f"{self.good} of {self.rows} checked rows were right{worth}"
+        return f"{goal}: keep scores up to {self.threshold:.6g} ({found})"
 
     def state(self) -> dict[str, Any]:
         """Return the fields for JSON; the threshold is ``None`` when there is none.
@@ -100,6 +105,7 @@ def certify_precision(
     level: float = 0.95,
     thresholds: np.ndarray | None = None,
     batch: int | None = None,
+    groups: np.ndarray | None = None,
 ) -> Certificate:
     """Find the largest threshold below which enough triples are false, with confidence.
 
@@ -115,6 +121,8 @@ def certify_precision(
         and does not count the rows at the threshold itself
     :param batch: ``None`` promises the precision in the long run, by the bound of Clopper and Pearson; a number
         promises what will be counted in so many further candidates, by an exact test that adds their own chance
+    :param groups: shape: ``(n,)``, numbers or names; rows of one group, such as a head, are not independent, and count
+        for fewer (see :class:`~kgneg.selfinstruct.clusters.Clusters`); ``None`` if all are independent
     :returns: the certificate; its threshold is ``-inf`` when the target is not reachable
     :raises InvalidInputError: if shapes or values are wrong
 
@@ -128,10 +136,15 @@ def certify_precision(
     grid = grid[np.isfinite(grid)]
     below = (scores[:, None] < grid) if own else (scores[:, None] <= grid)
     rows, good = below.sum(axis=0), (below & ~truth[:, None]).sum(axis=0)
-    ahead = None if batch is None else np.rint(validate_count("batch", batch) * below.mean(axis=0)).astype(int)
+    part = np.ones(len(grid)) if groups is None else Clusters.of(groups, truth).worth(below, level)
+    worth = np.floor(rows * part + 1e-9).astype(int)
+    right = np.floor(good * worth / np.maximum(rows, 1) + 1e-9).astype(int)
+    ahead = None
+    if batch is not None:  # further rows share groups as these do
+        ahead = np.rint(validate_count("batch", batch) * below.mean(axis=0) * part).astype(int)
     error = (1 - level) / _STARTS
     # fewer rows could not pass even without a mistake
-    possible = np.flatnonzero(target**rows <= error)
+    possible = np.flatnonzero(target**worth <= error)
     best = -1
     if len(possible):
         starts = np.unique(np.linspace(possible[0], len(grid) - 1, _STARTS + 1)[:-1].astype(int))
@@ -139,16 +152,20 @@ def certify_precision(
         for start in starts:
             for place in range(int(start), len(grid)):
                 further = None if ahead is None else int(ahead[place])
-                if not _passes(int(good[place]), int(rows[place]), target, error, further):
+                if not _passes(int(right[place]), int(worth[place]), target, error, further):
                     break
                 best = max(best, place)
     if best < 0:
-        return Certificate("precision", target, level, -math.inf, len(scores), int((~truth).sum()), 0.0)
+        every = len(scores) if groups is None else _worth(groups, truth, level)
+        return Certificate("precision", target, level, -math.inf, len(scores), int((~truth).sum()), 0.0, every)
     cut = float(np.nextafter(grid[best], -np.inf)) if own else float(grid[best])
-    return Certificate("precision", target, level, cut, int(rows[best]), int(good[best]), float((scores <= cut).mean()))
+    counts, share = (int(rows[best]), int(good[best])), float((scores <= cut).mean())
+    return Certificate("precision", target, level, cut, *counts, share, int(worth[best]))
 
 
-def certify_recall(scores: np.ndarray, truth: np.ndarray, target: float, *, level: float = 0.95) -> Certificate:
+def certify_recall(
+    scores: np.ndarray, truth: np.ndarray, target: float, *, level: float = 0.95, groups: np.ndarray | None = None
+) -> Certificate:
     """Find the smallest threshold that keeps enough of the false triples, with confidence.
 
     The threshold is an order statistic of the scores of false triples, chosen by their number alone (a one-sided
@@ -158,6 +175,7 @@ def certify_recall(scores: np.ndarray, truth: np.ndarray, target: float, *, leve
     :param truth: shape: ``(n,)``, whether each is true
     :param target: the share of false triples that must be kept, in (0, 1)
     :param level: the confidence, in (0, 1)
+    :param groups: as for :func:`certify_precision`
     :returns: the certificate; its threshold is ``-inf`` when there are too few false triples, or too many of them have
         an infinite score
     :raises InvalidInputError: if shapes or values are wrong
@@ -170,13 +188,17 @@ def certify_recall(scores: np.ndarray, truth: np.ndarray, target: float, *, leve
 
     scores, truth = _checked(scores, truth, target, level)
     false = np.sort(scores[~truth])
-    number = len(false)
-    # P(at least target lies below the k-th smallest) = P(Binomial(number, target) <= k - 1)
-    place = int(binom.ppf(level, number, target)) if number else 0
+    number = worth = len(false)
+    if groups is not None and number:
+        own = np.asarray(groups)[~truth]
+        worth = _worth(own, scores[~truth] <= false[min(int(target * number), number - 1)], level)
+    # P(at least target lies below the k-th smallest) = P(Binomial(worth, target) <= k - 1)
+    place = int(binom.ppf(level, worth, target)) if worth else 0
+    place = number if place >= worth else math.ceil((place + 1) / worth * number - 1e-9) - 1
     if place >= number or not math.isfinite(false[place]):
-        return Certificate("recall", target, level, -math.inf, number, number, 0.0)
+        return Certificate("recall", target, level, -math.inf, number, number, 0.0, worth)
     cut = float(false[place])
-    return Certificate("recall", target, level, cut, number, place + 1, float((scores <= cut).mean()))
+    return Certificate("recall", target, level, cut, number, place + 1, float((scores <= cut).mean()), worth)
 
 
 def certify_below(
@@ -189,6 +211,7 @@ def certify_below(
     level: float = 0.95,
     others: np.ndarray | None = None,
     batch: int | None = None,
+    groups: np.ndarray | None = None,
 ) -> Certificate:
     """Find a threshold below a limit, which is one of the scores: nothing is kept in a gap where no row was checked.
 
@@ -200,6 +223,7 @@ def certify_below(
     :param level: the confidence, in (0, 1)
     :param others: shape: ``(m,)``, scores of other rows, from which thresholds of a precision are taken
     :param batch: as for :func:`certify_precision`
+    :param groups: likewise
     :returns: the certificate; its threshold is ``-inf`` when the target is not reachable
 
     >>> scores = np.repeat([0.1, 0.9], 200)
@@ -208,11 +232,12 @@ def certify_below(
     """
     scores = np.where(np.asarray(scores, dtype=np.float64) < limit, scores, np.inf)
     if not len(scores):
-        return Certificate(goal, target, level, -math.inf, 0, 0, 0.0)
+        return Certificate(goal, target, level, -math.inf, 0, 0, 0.0, 0)
     if goal == "recall":
-        return certify_recall(scores, truth, target, level=level)
+        return certify_recall(scores, truth, target, level=level, groups=groups)
     cuts = np.append(_grid(others), 0.0) if others is not None and len(others) else np.linspace(0, 1, _STEPS + 1)
-    made = certify_precision(scores, truth, target, level=level, thresholds=np.minimum(cuts, limit), batch=batch)
+    cuts = np.minimum(cuts, limit)
+    made = certify_precision(scores, truth, target, level=level, thresholds=cuts, batch=batch, groups=groups)
     return replace(made, threshold=float(scores[scores <= made.threshold].max(initial=-math.inf)))
 
 
@@ -228,6 +253,12 @@ def _passes(good: int, rows: int, target: float, error: float, ahead: int | None
     missed = math.floor((1 - target) * ahead + 1e-9) + 1
     mistakes = rows - good
     return missed > ahead or float(hypergeom.cdf(mistakes, rows + ahead, mistakes + missed, rows)) <= error
+
+
+def _worth(groups: np.ndarray, values: np.ndarray, level: float) -> int:
+    """Return how many independent rows all rows are worth."""
+    part = Clusters.of(groups, values).worth(np.ones((len(values), 1), dtype=bool), level)
+    return int(len(values) * part[0] + 1e-9)
 
 
 def _grid(scores: np.ndarray) -> np.ndarray:

@@ -115,20 +115,26 @@ class ReplyCache:
     def _connected(self) -> sqlite3.Connection:
         """Return a connection of this process; one that was made before a fork is left alone."""
         if self._connection is None or self._process != os.getpid():
+            from filelock import FileLock
+
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._connection = self._opened()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                aside = self.path.with_name(self.path.name + ".damaged")
-                logger.warning(
-                    "%s is no database (%s); it is now %s and a new one begins", self.path, error, aside.name
-                )
-                self.path.replace(aside)
-                self._connection = self._opened()
+            # SQLite does not wait for others while a new file becomes one with a write-ahead log
+            with FileLock(f"{self.path}.lock", timeout=_PATIENCE):
+                self._connection = self._whole()
             self._process = os.getpid()
         return self._connection
+
+    def _whole(self) -> sqlite3.Connection:
+        """Open the file; one that is no database is put aside."""
+        try:
+            return self._opened()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            aside = self.path.with_name(self.path.name + ".damaged")
+            logger.warning("%s is no database (%s); it is now %s and a new one begins", self.path, error, aside.name)
+            self.path.replace(aside)
+            return self._opened()
 
     def _opened(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)

@@ -13,6 +13,7 @@ from kgneg.core.encode import Encoder, encode_texts, resolve_encoder
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.clusters import head_numbers
 from kgneg.selfinstruct.kernels import TripleFeatures, WordWeights, kernel, layout
 from kgneg.selfinstruct.lines import logistic
 from kgneg.selfinstruct.ridge import RidgePath
@@ -27,13 +28,14 @@ _PENALTIES = (3.0, 10.0, 30.0)
 _RELATION_WEIGHTS = (1.0, 4.0, 16.0)
 _CHUNK = 4096
 _LIMIT = 6.0
+_MIN_HEADS = 5
 
 
 class Critic:
     """Kernel ridge regression on the vectors of head, tail and verbalised triple, their words, and the relation.
 
     What tails are true may differ by relation, so tails are also compared within a relation. How much that counts and
-    how smooth the answer is, is chosen by the error on left-out rows, which ridge regression has in closed form; the
+    how smooth the answer is, is chosen by the error on left-out heads, which ridge regression has in closed form; the
     same left-out scores are :attr:`held_out`, for a fusion that must not see fitted ones. With more rows than landmarks
     the kernel is approximated (Nyström).
 
@@ -64,9 +66,9 @@ class Critic:
         self.cache = cache
         self.progress = progress
         self.seed = seed
-        #: shape: ``(n,)``, log odds of the rows of the fit, each made without that row
+        #: shape: ``(n,)``, log odds of the rows of the fit, each made without the rows of its head
         self.held_out = np.empty(0)
-        #: penalty and weight of the relation that left-out rows chose
+        #: penalty and weight of the relation that left-out heads chose
         self.chosen: tuple[float, float] = (_PENALTIES[1], _RELATION_WEIGHTS[1])
         self._relations: list[str] = []
         self._words: WordWeights | None = None
@@ -99,10 +101,13 @@ class Critic:
         marks = np.arange(len(features))
         if len(features) > self.landmarks:
             marks = np.sort(torch.randperm(len(features), generator=generator)[: self.landmarks].numpy())
+        groups = head_numbers(candidates.heads)
+        if np.bincount(groups).max() * _MIN_HEADS > len(groups):
+            groups = np.arange(len(groups))  # without a head there would be too little to learn from
         best = np.inf
         for relation_weight in _RELATION_WEIGHTS:
             near = kernel(features, features.rows(marks), relation_weight)
-            path = RidgePath.of(near, marks, truth, weight)
+            path = RidgePath.of(near, marks, truth, weight, groups)
             for penalty in _PENALTIES:
                 error, weights, left_out = path.solve(penalty)
                 if error < best:

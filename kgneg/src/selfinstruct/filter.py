@@ -16,6 +16,7 @@ from kgneg.core.validation import choose, validate_count, validate_flag, validat
 from kgneg.selfinstruct.bounds import Certificate, certify_below
 from kgneg.selfinstruct.calibration import Calibrator
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.clusters import head_numbers
 from kgneg.selfinstruct.critic import Critic
 from kgneg.selfinstruct.decisions import Decisions
 from kgneg.selfinstruct.fusion import JudgeFusion
@@ -92,14 +93,12 @@ class SelfInstructFilter:
         self.calibrator = Calibrator() if calibrator is None else calibrator
         self.fusion = JudgeFusion() if fusion is None else fusion
         self.judged, self.rounds = validate_count("judged", judged, 0), validate_count("rounds", rounds)
-        self.pool_weight = validate_number("pool_weight", pool_weight, above=True)
-        self.seed = seed
+        self.pool_weight, self.seed = validate_number("pool_weight", pool_weight, above=True), seed
         #: what was promised; ``None`` before a fit or without a target
         self.certificate: Certificate | None = None
         #: counts and settings of the fit, for the record
         self.report: dict[str, Any] = {}
-        self.fitted = False
-        self._calibrated = False
+        self.fitted = self._calibrated = False
 
     def fit(self, seed_pos: Candidates, seed_neg: Candidates, pool: Candidates | None = None) -> SelfInstructFilter:
         """Learn from checked triples and from a pool of unchecked candidates.
@@ -272,6 +271,7 @@ class SelfInstructFilter:
             level=self.level,
             others=elsewhere,
             batch=self.batch,
+            groups=head_numbers(checked.heads)[~ruled],
         )
         return int(ruled.sum())
 

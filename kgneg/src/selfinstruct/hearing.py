@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.clusters import head_numbers
 from kgneg.selfinstruct.fusion import JudgeFusion
 from kgneg.selfinstruct.judge import Judge
 
@@ -158,9 +158,8 @@ def split_rows(heads: Sequence[str], share: float, generator: torch.Generator) -
     >>> split_rows(["cat", "dog"] * 3, 0.5, torch.Generator().manual_seed(0)).sum()
     np.int64(3)
     """
-    plain = [unicodedata.normalize("NFC", head).strip() for head in heads]
-    _, place = np.unique(np.asarray(plain, dtype=object).astype(str), return_inverse=True)
-    rows, room = np.bincount(place) if len(place) else np.zeros(0, dtype=np.int64), round(share * len(heads))
+    place = head_numbers(heads)
+    rows, room = np.bincount(place), round(share * len(heads))
     taken = np.zeros(len(rows), dtype=bool)
     for group in torch.randperm(len(rows), generator=generator).tolist():
         if rows[group] <= room:
