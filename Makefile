@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp bench-noise bench-esco bench-car bench-rec bench-selfinstruct build clean
+.PHONY: help setup demo test test-all test-min lint types docs bench bench-lp bench-noise bench-esco bench-car bench-rec bench-selfinstruct bench-selfinstruct-scale build clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -109,6 +109,9 @@ bench-rec: $(VENV)/.stamp-run ## tune and compare recommenders, for many hours; 
 
 bench-selfinstruct: $(VENV)/.stamp-run ## what finds false negatives in words; SELF passes options
 	HF_HUB_OFFLINE=1 $(PY) benchmarks/selfinstruct.py $(SELF)
+
+bench-selfinstruct-scale: $(VENV)/.stamp-run ## millions of candidate negatives per second and MiB; SCALE passes options
+	$(PY) benchmarks/selfinstruct_scale.py $(SCALE)
 
 build: $(VENV)/.stamp-release ## build the source distribution and the wheel
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""Tables of what benchmarks/selfinstruct.py measured."""
+"""Tables of what benchmarks/selfinstruct.py and benchmarks/selfinstruct_scale.py measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def publish(found: dict[str, Any], docs: Path) -> None:
     :param found: what was measured, by part
     :param docs: the folder with benchmarks.md
     """
-    page = docs / "benchmarks.md"
+    page, results = docs / "benchmarks.md", docs / "results" / "selfinstruct.json"
+    if results.is_file():
+        found = json.loads(results.read_text()) | found
     text = page.read_text()
     for name, table in tables(found).items():
         begin, end = f"<!-- selfinstruct-{name}:begin -->", f"<!-- selfinstruct-{name}:end -->"
@@ -30,7 +32,7 @@ def publish(found: dict[str, Any], docs: Path) -> None:
         text = pattern.sub(lambda _, inner=f"{begin}\n\n{table}\n\n{end}": inner, text)
     with atomic_path(page) as path:
         path.write_text(text)
-    with atomic_path(docs / "results" / "selfinstruct.json") as path:
+    with atomic_path(results) as path:
         path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
@@ -40,7 +42,7 @@ def tables(found: dict[str, Any]) -> dict[str, str]:
     :param found: what was measured, by part
     :returns: Markdown by part
     """
-    makers = {"ckbp": _ckbp, "bounds": _bounds}
+    makers = {"ckbp": _ckbp, "bounds": _bounds, "scale": _scale}
     return {name: make(found[name]) for name, make in makers.items() if name in found}
 
 
@@ -71,3 +73,18 @@ def _bounds(part: dict[str, Any]) -> str:
     header = ["checked rows", "precision promised"]
     header += [f"{one}, {what}" for one in ("long run", "other rows") for what in ("reachable", "not broken", "kept")]
     return f"{part['draws']} random cuts of the test part.\n\n{_table(header, rows)}"
+
+
+def _scale(part: dict[str, Any]) -> str:
+    names = {
+        "run": "decide: rules, and a logistic critic",
+        "filter": "decide: rules, and a critic of 1,000 landmarks",
+        "dedup": "deduplicate in memory",
+        "files": "deduplicate files",
+    }
+    rows = []
+    for one in sorted(part.values(), key=lambda one: ([*names].index(one["part"]), one["jobs"], one["rows"])):
+        rate, memory = one["rows"] / one["seconds"], max(one["mebibytes"], one["mebibytes_of_largest_child"])
+        line = [names[one["part"]], f"{one['rows']:,}", str(one["jobs"]), f"{one['seconds']:,.1f}"]
+        rows.append([*line, f"{one['cpu_seconds']:,.1f}", f"{rate:,.0f}", f"{memory:,}"])
+    return _table(["what", "triples", "processes", "seconds", "CPU seconds", "triples per second", "MiB"], rows)

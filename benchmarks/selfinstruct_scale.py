@@ -4,7 +4,8 @@ Part `run` makes synthetic triples, and decides about them with a rule judge and
 before: a logistic model of head, tail, their product and the relation. Part `filter` does so with a fitted filter,
 whose critic compares each candidate with those that it has learned from. Part `dedup` deduplicates. Part `files` does
 the same from files, in parts. Each measurement is a process of its own; its memory is the largest resident set of that
-process and, for several jobs, of its largest child as well. What is measured goes into a file at once.
+process and, for several jobs, of its largest child as well. What is measured goes into a file at once. With --docs the
+table in benchmarks.md and docs/results/selfinstruct.json are brought up to date.
 
     python benchmarks/selfinstruct_scale.py --part run --rows 100000 --rows 1000000 --rows 10000000
     python benchmarks/selfinstruct_scale.py --part dedup --part files --rows 100000 --rows 1000000
@@ -28,6 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from selfinstruct_page import publish
 
 PARTS = ("run", "filter", "dedup", "files")
 ENTITIES, RELATIONS, DIM = 100_000, 20, 64
@@ -176,6 +181,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("build/selfinstruct_scale.json"))
     parser.add_argument("--folder", type=Path, help="where files are made; a temporary one by default")
     parser.add_argument("--again", action="store_true", help="measure also what has been measured")
+    parser.add_argument("--docs", type=Path, help="the folder of the documentation to bring up to date")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
@@ -198,6 +204,8 @@ def main() -> None:
             print(results[name], flush=True)
             arguments.results.parent.mkdir(parents=True, exist_ok=True)
             arguments.results.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    if arguments.docs is not None:
+        publish({"scale": results}, arguments.docs)
 
 
 if __name__ == "__main__":

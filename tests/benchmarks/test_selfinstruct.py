@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -54,15 +55,36 @@ def test_tables(bench: Any, tmp_path: Path) -> None:
             "seconds": 1,
         },
         "bounds": {"rows": [[500, 0.85, 0.9, 0.99, 0.5, 0.8, 1, 0.4]], "draws": 200},
+        "scale": {
+            f"{part}:{rows}:2": {
+                "part": part,
+                "rows": rows,
+                "jobs": 2,
+                "seconds": 2.0,
+                "cpu_seconds": 3.5,
+                "mebibytes": 700,
+                "mebibytes_of_largest_child": 800,
+            }
+            for part, rows in (("dedup", 1000), ("run", 10_000), ("run", 2000))
+        },
     }
     made = bench.tables(found)
     assert "| sum | 0.710 [0.700, 0.720] | 0.500 [0.500, 0.500] | 0.850 [0.850, 0.850] |" in made["ckbp"]
     assert "| 500 | 85% | 90.0% | 99.0% | 50.0% | 80.0% | 100.0% | 40.0% |" in made["bounds"]
+    scale = made["scale"].splitlines()
+    assert scale[2] == "| decide: rules, and a logistic critic | 2,000 | 2 | 2.0 | 3.5 | 1,000 | 800 |"
+    assert [line.split(" | ")[1] for line in scale[2:]] == ["2,000", "10,000", "1,000"]
     marks = [f"<!-- selfinstruct-{name}:{end} -->" for name in found for end in ("begin", "end")]
     (tmp_path / "results").mkdir()
     (tmp_path / "benchmarks.md").write_text("\n".join(marks))
     bench.publish(found, tmp_path)
     assert made["bounds"] in (tmp_path / "benchmarks.md").read_text()
+    found["bounds"]["draws"] = 100  # what is not measured anew stays
+    bench.publish({"bounds": found["bounds"]}, tmp_path)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "100 random cuts" in text
+    assert made["scale"] in text
+    assert json.loads((tmp_path / "results" / "selfinstruct.json").read_text()) == found
     with pytest.raises(SystemExit, match="has no marks"):
         (tmp_path / "benchmarks.md").write_text("")
         bench.publish(found, tmp_path)
