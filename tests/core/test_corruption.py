@@ -141,7 +141,26 @@ def test_no_hit_at_all(expanded: bool) -> None:
     assert corruptor.counts["fallback"] == 600
 
 
-def test_constraints_bind_proposals_but_not_the_fallback() -> None:
+def test_constraints_bind_the_fallback_where_they_can() -> None:
+    def even(queries: Queries, ids: IntTensor) -> torch.Tensor:
+        return ids % 2 == 0
+
+    def never(queries: Queries, ids: IntTensor) -> torch.Tensor:
+        return torch.zeros_like(ids, dtype=torch.bool)
+
+    positives = torch.tensor([0, 0, 3]).repeat(600, 1)
+    for constraint, unbound in ((even, 600 * 2 / 2**9), (never, 1200)):
+        corruptor = PoolCorruptor([3], constraints=[constraint], sides=SidePolicy("tail"), seed=4, **SIZES)
+        negatives = corruptor(positives, 2)
+        assert negatives.fallback.all()
+        assert corruptor.counts["unbound"] == pytest.approx(unbound, abs=8)
+        if constraint is even:
+            assert int((negatives.entity % 2 == 1).sum()) == corruptor.counts["unbound"]
+            counts = torch.bincount(negatives.entity.flatten()).tolist()[::2]
+            assert chisquare(counts).pvalue > 1e-6
+
+
+def test_constraints_do_not_bind_the_fallback_for_ever() -> None:
     asked: list[Queries] = []
 
     def even(queries: Queries, ids: IntTensor) -> torch.Tensor:

@@ -57,7 +57,8 @@ class Corruptor(nn.Module, ABC):
        constraint forbids it, or, with an index, when it makes a known triple. The last test is exact.
     4. :meth:`propose` is asked again for the rejected slots, in at most :attr:`redraws` rounds.
     5. What is still open is filled by an exact uniform draw from the entities that make no known triple, and flagged as
-       ``fallback``. Constraints do not bind this draw. If all entities are known completions, the other end is
+       ``fallback``. A draw that breaks a constraint is repeated, but not for ever: what still breaks one stays and is
+       counted as ``unbound``. If all entities are known completions, the other end is
        replaced. That is so for all negatives of a positive at that end, so a row that replaces one end stays so.
 
     So every row is full, and with an index no negative is a known triple. :attr:`counts` keeps the tally of each step.
@@ -116,7 +117,7 @@ class Corruptor(nn.Module, ABC):
         #: those constraints that have buffers, so that they are moved and saved with the corruptor
         self.constraint_modules = nn.ModuleList(rule for rule in self.constraints if isinstance(rule, nn.Module))
         self.generators = PrivateGenerators(seed)
-        #: drawn, (at first) rejected, relaxed, fallback and turned negatives since construction
+        #: drawn, (at first) rejected, relaxed, fallback, turned and unbound negatives since construction
         self.counts: Counter[str] = Counter()
 
     @abstractmethod
@@ -235,7 +236,7 @@ class Corruptor(nn.Module, ABC):
         if not self.uniform_is_native:
             fallback.view(-1)[slots] = True
             self.counts["fallback"] += len(slots)
-        drawn, side = self._uniform(queries[self._row(slots, n)], generator)
+        drawn, side = self._stand_in(queries[self._row(slots, n)], generator)
         flat[slots] = drawn.int()
         if side is None:
             return ids, fallback, None
@@ -340,6 +341,24 @@ class Corruptor(nn.Module, ABC):
         known = self.index.confirm(codes.index_select(0, rows), ids.view(-1).index_select(0, doubt))
         wrong = wrong.contiguous().view(-1)
         return flat_nonzero(wrong.index_fill(0, doubt.index_select(0, flat_nonzero(known)), 1))
+
+    def _stand_in(self, queries: Queries, generator: torch.Generator) -> tuple[LongTensor, LongTensor | None]:
+        """Return uniform draws, as :meth:`_uniform`, that obey the constraints where a few more draws can do that."""
+        drawn, side = self._uniform(queries, generator)
+        if not self.constraints:
+            return drawn, side
+        # what was turned has nothing to choose from at its own end
+        broken = torch.arange(len(drawn), device=drawn.device) if side is None else flat_nonzero(side == queries.side)
+        for attempt in range(_LAST_ATTEMPTS + 1):
+            if attempt:
+                drawn[broken] = self._uniform(queries[broken], generator)[0]
+            some, ids = queries[broken], drawn[broken][:, None].int()
+            fine = torch.stack([constraint(some, ids)[:, 0] for constraint in self.constraints]).all(dim=0)
+            broken = broken[~fine]
+            if not len(broken):
+                return drawn, side
+        self.counts["unbound"] += len(broken)
+        return drawn, side
 
     def _uniform(self, queries: Queries, generator: torch.Generator) -> tuple[LongTensor, LongTensor | None]:
         """Return one exact uniform draw per query, shape ``(q,)``, and the sides if some had to be turned."""
