@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 WORDS = (
     "weld metal cut bend cook soup bake bread manage staff team zoo paint walls repair roofs we you are join pieces of "
@@ -44,3 +51,19 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     model = SentenceTransformer(modules=[body, Pooling(32)], device="cpu")
     model.save_pretrained(str(folder / "model"), create_model_card=False)
     return str(Path(folder, "model"))
+
+
+@pytest.fixture(scope="session")
+def other_process() -> Callable[..., subprocess.Popen[bytes]]:
+    """Start a function of a test module, with arguments that JSON can spell, in a Python process of its own."""
+    # kgneg comes first: the folder kgneg/ at the root must not be taken for the package
+    code = (
+        "import importlib, json, sys, kgneg; sys.path.append(sys.argv[1]); "
+        "getattr(importlib.import_module(sys.argv[2]), sys.argv[3])(*json.loads(sys.argv[4]))"
+    )
+
+    def start(function: Callable[..., Any], *arguments: Any) -> subprocess.Popen[bytes]:
+        names = [str(ROOT), function.__module__, function.__qualname__, json.dumps(arguments)]
+        return subprocess.Popen([sys.executable, "-P", "-c", code, *names])
+
+    return start

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import multiprocessing
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -390,16 +389,13 @@ def _judge_in_another_process(url: str, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_processes_share_budget_and_cache(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+def test_processes_share_budget_and_cache(
+    endpoint: FakeEndpoint, tmp_path: Path, other_process: Callable[..., Any]
+) -> None:
     endpoint.answer, endpoint.delay = honest, 0.01
     endpoint.usage = lambda body: {"prompt_tokens": 250, "completion_tokens": 10}
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_judge_in_another_process, args=(endpoint.url, str(tmp_path))) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
+    workers = [other_process(_judge_in_another_process, endpoint.url, str(tmp_path)) for _ in range(2)]
+    assert [worker.wait(60) for worker in workers] == [0, 0]
     assert 0 < endpoint.tokens <= 6_000
     assert len(ReplyCache(tmp_path / "v.sqlite")) > 0
 

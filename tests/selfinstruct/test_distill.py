@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -221,27 +222,26 @@ def _run(url: str, folder: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_moment_loses_nothing(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_loses_nothing(
+    endpoint: FakeEndpoint, tmp_path: Path, other_process: Callable[..., Any]
+) -> None:
     endpoint.answer = model
     _run(endpoint.url, str(tmp_path / "whole"))
     whole = len(endpoint.bodies)
     endpoint.delay, endpoint.bodies = 0.15, []
-    context = multiprocessing.get_context("spawn")
     kills = 0
     for _ in range(40):
-        worker = context.Process(target=_run, args=(endpoint.url, str(tmp_path / "parts")))
         before = len(endpoint.bodies)
-        worker.start()
-        while worker.is_alive() and (kills >= 3 or len(endpoint.bodies) < before + 5):
-            worker.join(0.01)
-        if worker.exitcode is None and kills < 3:
+        worker = other_process(_run, endpoint.url, str(tmp_path / "parts"))
+        while worker.poll() is None and (kills >= 3 or len(endpoint.bodies) < before + 5):
+            time.sleep(0.01)
+        if worker.poll() is None and kills < 3:
             worker.kill()
             kills += 1
-        worker.join()
-        if worker.exitcode == 0:
+        if worker.wait() == 0:
             break
     assert kills >= 2
-    assert worker.exitcode == 0
+    assert worker.returncode == 0
     assert texts(tmp_path / "parts") == texts(tmp_path / "whole")
     assert len(endpoint.bodies) <= whole + 3 * kills
     spent = json.loads((tmp_path / "parts" / "budget.json").read_text(encoding="utf-8"))

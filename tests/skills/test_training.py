@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
-import os
-import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +97,15 @@ def _train(folder: str, encoder: str, steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on(tiny_encoder: str, tmp_path: Path) -> None:
+def test_a_killed_training_goes_on(tiny_encoder: str, tmp_path: Path, other_process: Callable[..., Any]) -> None:
     _train(str(tmp_path / "whole"), tiny_encoder, 200)
-    process = multiprocessing.get_context("spawn").Process(
-        target=_train, args=(str(tmp_path / "killed"), tiny_encoder, 200)
-    )
-    process.start()
+    process = other_process(_train, str(tmp_path / "killed"), tiny_encoder, 200)
     deadline = time.monotonic() + 100
     while not list((tmp_path / "killed").glob(".training/checkpoint-*/trainer_state.json")):
-        assert process.is_alive() and time.monotonic() < deadline
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.kill()
+    process.wait()
     assert not (tmp_path / "killed" / "ranker.json").exists()
     _train(str(tmp_path / "killed"), tiny_encoder, 200)
     whole, killed = (load_ranker(tmp_path / one, progress=False).ranker for one in ("whole", "killed"))
