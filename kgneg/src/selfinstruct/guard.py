@@ -25,9 +25,9 @@ _INT64 = 2**63 - 1
 class FilterRule:
     """A :class:`~kgneg.core.corruption.Constraint` that asks a filter about each triple, once.
 
-    A candidate that the filter drops is refused, so that the method proposes another one. When a method has nothing left
-    to offer, uniform draws stand in, which are repeated while they are refused, but not for ever: the corruptor counts
-    what was refused to the last as ``unbound``, and :meth:`allowed` tells which negatives these are.
+    A candidate that the filter drops is refused, so that the method proposes another one. When a method has nothing
+    left to offer, uniform draws stand in, which are repeated while they are refused, but not for ever: the corruptor
+    counts what was refused to the last as ``unbound``, and :meth:`allowed` tells which negatives these are.
 
     Verdicts are remembered by triple. A filter that asks a language model is best run before training; see
     :func:`~kgneg.selfinstruct.links.write_kept`.
