@@ -214,8 +214,8 @@ class World:
     def __init__(self, rows: int = 1200, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
         things = [f"thing {number}" for number in range(40)]
-        people = [f"person {number}" for number in range(60)]
-        vectors = random.normal(size=(100, 12)).astype(np.float32)
+        people = [f"person {number}" for number in range(400)]
+        vectors = random.normal(size=(440, 12)).astype(np.float32)
         vectors[:20, 0] += 3
         vectors[20:40, 0] -= 3
         self.table = VectorTable(things + people, vectors)

@@ -7,7 +7,7 @@ import pytest
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.bounds import certify_below, certify_precision, certify_recall
-from kgneg.selfinstruct.clusters import Clusters, head_numbers
+from kgneg.selfinstruct.clusters import head_numbers, independent_rows, likeness
 
 HEADS, SIZE = 60, 10
 
@@ -28,27 +28,30 @@ def test_heads_are_numbered() -> None:
 
 def test_likeness_is_estimated() -> None:
     for alike in (0.1, 0.4):
-        found = [Clusters.of(*grouped(seed, alike)).alike for seed in range(40)]
+        found = [likeness(*grouped(seed, alike)) for seed in range(40)]
         assert np.mean(found) == pytest.approx(alike, abs=0.06)
     random = np.random.default_rng(0)
-    assert Clusters.of(np.repeat(np.arange(200), 5), random.random(1000)).alike < 0.05
-    assert Clusters.of(np.zeros(5), np.arange(5)).alike == 1
-    assert Clusters.of(np.arange(5), np.arange(5)).alike == 0
-    assert Clusters.of(np.array([0, 0, 1]), np.ones(3)).alike == 0
+    assert likeness(np.repeat(np.arange(200), 5), random.random(1000)) < 0.05
+    assert likeness(np.zeros(5), np.arange(5)) == 1
+    assert likeness(np.arange(5), np.arange(5)) == 0
+    assert likeness(np.array([0, 0, 1]), np.ones(3)) == 0
     with pytest.raises(InvalidInputError, match="one group per row"):
-        Clusters.of(np.zeros(3), np.zeros(4))
+        likeness(np.zeros(3), np.zeros(4))
 
 
-def test_worth() -> None:
-    every = np.ones((HEADS * SIZE, 1), dtype=bool)
+def test_independent_rows() -> None:
+    wrong = np.arange(600) % 10 == 0
     groups = np.repeat(np.arange(HEADS), SIZE)
-    assert Clusters(np.arange(600), 0.5).worth(every).tolist() == [1.0]
-    assert Clusters(np.zeros(600, dtype=int), 1.0).worth(every) == pytest.approx(1 / 600)
-    # rows that are all alike count by group, a little less for the correction
-    assert 0.9 / SIZE < Clusters(groups, 1.0).worth(every)[0] < 1 / SIZE
-    # of each group one row, of one group all, none
-    some = np.stack([np.arange(600) % SIZE == 0, groups == 3, groups < 0], axis=1)
-    assert Clusters(groups, 1.0).worth(some) == pytest.approx([1, 1 / SIZE, 1])
+    assert independent_rows(np.arange(600), wrong) == 600
+    assert independent_rows(np.zeros(600), wrong) == 1
+    # one row of each group is wrong
+    assert independent_rows(groups, wrong) > 400
+    # all rows of some groups are wrong: they count by group, a little less for the correction
+    assert 0.85 * HEADS < independent_rows(groups, groups % 10 == 0) <= HEADS
+    # without a wrong row nobody knows
+    assert independent_rows(groups, np.zeros(600, dtype=bool)) < 1.2 * HEADS
+    # as if nearly all groups had one row
+    assert independent_rows(np.maximum(np.arange(600) - 1, 0), wrong) > 590
 
 
 @pytest.mark.parametrize(("batch", "alike"), [(None, 0.3), (600, 0.8)])
@@ -65,6 +68,23 @@ def test_promises_hold_for_new_heads(batch: int | None, alike: float) -> None:
             broken[known] += made.reachable and (batch is None or (~further).mean() < 0.9)
     assert broken[True] <= 0.07 * 300
     assert broken[False] > 0.08 * 300
+
+
+@pytest.mark.parametrize(("heads", "size", "target"), [(15, 40, 0.95), (30, 30, 0.97), (60, 40, 0.9), (100, 20, 0.9)])
+def test_what_is_wrong_by_heads_is_not_promised_away(heads: int, size: int, target: float) -> None:
+    """As many true triples as false ones, but those below the threshold are wrong head by head."""
+    random, groups = np.random.default_rng(0), np.repeat(np.arange(heads), 2 * size)
+    low = np.arange(len(groups)) % 2 == 0
+    scores, cut = np.where(low, 0.1, 0.9), np.array([0.5])
+    broken = {True: 0, False: 0}
+    for _ in range(200):
+        bad = random.random(heads) < 1.05 * (1 - target)
+        truth = np.where(low, bad[groups], True)
+        for known in broken:
+            own = groups if known else None
+            broken[known] += certify_precision(scores, truth, target, thresholds=cut, groups=own).reachable
+    assert broken[True] <= 0.05 * 200
+    assert broken[False] > 0.15 * 200
 
 
 def test_recall_and_statement() -> None:

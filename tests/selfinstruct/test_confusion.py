@@ -50,6 +50,15 @@ def test_without_labels() -> None:
     assert ((odds > 0) == truth).mean() > 0.88
 
 
+@pytest.mark.parametrize("answer", [0.0, 1.0])
+def test_judges_that_always_say_the_same(answer: float) -> None:
+    said, relations = np.full((50, 2), answer), ["r"] * 50
+    found = Confusion.unsupervised(said, relations, shrinkage=100.0)
+    odds = found.evidence(said, relations).sum(axis=1) + found.prior(relations)
+    assert ((odds > 0) == (answer > 0.5)).all()
+    assert np.isfinite(odds).all()
+
+
 def test_nothing_at_all() -> None:
     found = Confusion.unsupervised(np.empty((0, 2)), [], shrinkage=1.0)
     assert np.isfinite(found.evidence(np.array([[1.0, 0.0]]), ["a"])).all()

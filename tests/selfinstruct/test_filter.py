@@ -97,7 +97,11 @@ def test_keeps_false_ones_and_drops_true_ones(world: Any, fitted: SelfInstructFi
 def test_rows_do_not_depend_on_others(world: Any, fitted: SelfInstructFilter) -> None:
     whole, part = (fitted.decide(world.candidates[700 : 700 + rows]) for rows in (300, 3))
     np.testing.assert_array_equal(whole.action[:3], part.action)
-    np.testing.assert_allclose(whole.score[:3], part.score, atol=2e-6)
+    np.testing.assert_array_equal(whole.score[:3], part.score)
+    every = world.candidates[700:]
+    for size in (1, 7, 64):
+        found = [fitted.decide(every[begin : begin + size]).score for begin in range(0, 300, size)]
+        np.testing.assert_array_equal(np.concatenate(found)[:300], whole.score)
     assert len(fitted.decide(world.candidates[:0])) == 0
 
 
@@ -143,6 +147,11 @@ def test_contradictions_are_reviewed(world: Any) -> None:
     assert 0.3 < odd.mean() < 0.7
     assert (found.action[odd] == "review").all()
     assert (found.action[~odd] != "review").any()
+    made.judges, made.rules = world.judges, (Contradictory(),)
+    ruled = fit(world, rules=[Contradictory()]).decide(world.candidates[REST])
+    silent = np.array([reason == "odd: contradiction" for reason in ruled.reason])
+    np.testing.assert_array_equal(silent, odd)
+    assert (ruled.action[silent] == "review").all()
 
 
 @pytest.mark.parametrize("reason", ["endpoint: status 500", "budget: spent", "malformed: cut off", "gave up after 9"])
@@ -262,6 +271,29 @@ def test_critic_alone_needs_no_judge(world: Any) -> None:
         assert found.score[truth].mean() > found.score[~truth].mean() + 0.1
 
 
+def test_a_second_fit_is_like_a_first(world: Any) -> None:
+    parts: dict[str, Any] = {"judges": world.judges, "critic": world.critic(), "judged": 200, "ask": False}
+    none, pool = world.candidates[:0], world.candidates[:700]
+    made = SelfInstructFilter(**parts).fit(none, none, pool)
+    first, rest = made.fingerprint(), world.candidates[REST]
+    score = made.decide(rest).score
+    made.fit(none, none, pool)
+    assert made.fingerprint() == first
+    np.testing.assert_array_equal(made.decide(rest).score, score)
+    alone = SelfInstructFilter(critic=world.critic(), target=None).fit(*world.seeds(SEEDS))
+    with pytest.raises(InvalidInputError, match="the critic has no examples of both kinds"):
+        alone.fit(none, pool)
+    assert (alone.fitted, alone.certificate) == (False, None)
+
+
+def test_one_head_promises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    true, false = (Candidates(["one"] * len(part), part.relations, part.tails) for part in told(0.1, 0.9))
+    made = SelfInstructFilter(judges=[Told()], target=0.9).fit(true, false)
+    assert made.certificate is not None
+    assert not made.certificate.reachable
+    assert "all 600 checked triples share a head" in caplog.text
+
+
 def test_no_checked_triples(world: Any) -> None:
     made = SelfInstructFilter(judges=world.judges, critic=world.critic(), judged=300)
     made.fit(world.candidates[:0], world.candidates[:0], world.candidates[:700])
@@ -279,6 +311,7 @@ def test_no_checked_triples(world: Any) -> None:
         ({"target": 1.5}, "target must be between 0 and 1"),
         ({"judged": -1}, "judged must be at least 0"),
         ({"ask": 1}, "ask must be true or false"),
+        ({"goal": "recall", "batch": 9}, "batch=9 is for goal='precision'"),
     ],
 )
 def test_refusals(world: Any, settings: Any, message: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pykeen.datasets  # noqa: F401 - registers the samplers
 import pytest
 import torch
 from pykeen.sampling import negative_sampler_resolver

@@ -58,6 +58,30 @@ def test_split_does_not_part_a_head() -> None:
     assert not split_rows(["one"] * 10, 0.5, torch.Generator()).any()
 
 
+def test_large_heads_are_held_out_as_often_as_small_ones() -> None:
+    heads = ["large"] * 60 + [f"small {row}" for row in range(40)]
+    found = [split_rows(heads, 0.3, torch.Generator().manual_seed(seed)) for seed in range(200)]
+    large = np.array([rows[0] for rows in found])
+    assert all(rows[:60].all() or not rows[:60].any() for rows in found)
+    assert 0.6 < large.mean() < 0.9  # of 41 heads in a random order, it is among the first 30 of them
+    assert all(30 <= rows.sum() < 90 for rows in found)
+    assert not any(rows.all() for rows in found)
+
+
+def test_one_verdict_per_candidate(world: Any) -> None:
+    class Short:
+        name = "short"
+
+        def fingerprint(self) -> str:
+            return "short"
+
+        def judge(self, candidates: Candidates) -> Judgements:
+            return Judgements.of([0.5])
+
+    with pytest.raises(InvalidInputError, match="the judge short gave 1 verdicts for 3 candidates"):
+        hear([Short()], world.candidates[:3])
+
+
 @pytest.mark.parametrize(
     "reason", ["endpoint: status 500", "budget: 10 tokens", "malformed: cut off", "gave up after 3"]
 )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct import teaching
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.fusion import JudgeFusion
 from kgneg.selfinstruct.judge import Judgements
@@ -28,6 +29,16 @@ def lesson(world: Any, checked: int, judges: Any = None, **parts: Any) -> Lesson
 def auc(score: np.ndarray, truth: np.ndarray) -> float:
     above = score[truth][:, None] - score[~truth]
     return float((above > 0).mean() + (above == 0).mean() / 2)
+
+
+def test_rare_relations_of_a_large_pool_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teaching, "_AT_ONCE", 200)
+    names = ["common"] * 3000 + [f"rare {row // 2}" for row in range(20)]
+    pool = Candidates([f"h{row}" for row in range(3020)], names, ["t"] * 3020)
+    judge = RecordedJudge(candidates=pool, probability=[0.5] * 3020)
+    made = Lesson(None, (judge,), JudgeFusion(), pool[:0], np.empty(0, dtype=bool), 1.0)
+    made.hold(pool, 60, 3, torch.Generator().manual_seed(0))
+    assert len(set(made.asked.relations)) == 11
 
 
 @pytest.mark.parametrize("checked", [0, 60, 300])

@@ -29,11 +29,11 @@ def test_failures_are_always_reviewed(choice: str) -> None:
             return "down"
 
         def judge(self, candidates: Candidates) -> Judgements:
-            return Judgements.of([np.nan, np.nan], ["budget: spent", "unsure"])
+            return Judgements.of([np.nan] * 3, ["budget: spent", "contradiction", "unsure"])
 
-    found = ThresholdDecider(Down(), no_verdict=choice).decide(ROWS[:2])
-    assert found.action.tolist() == ["review", choice]
-    assert found.reason == ("budget: spent", "unsure")
+    found = ThresholdDecider(Down(), no_verdict=choice).decide(ROWS[:3])
+    assert found.action.tolist() == ["review", "review", choice]
+    assert found.reason == ("budget: spent", "contradiction", "unsure")
 
 
 def test_fingerprint_depends_on_everything() -> None:

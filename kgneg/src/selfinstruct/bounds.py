@@ -10,7 +10,7 @@ import numpy as np
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
-from kgneg.selfinstruct.clusters import Clusters
+from kgneg.selfinstruct.clusters import independent_rows
 
 __all__ = ["Certificate", "binomial_bound", "certify_below", "certify_precision", "certify_recall"]
 
@@ -122,7 +122,7 @@ def certify_precision(
     :param batch: ``None`` promises the precision in the long run, by the bound of Clopper and Pearson; a number
         promises what will be counted in so many further candidates, by an exact test that adds their own chance
     :param groups: shape: ``(n,)``, numbers or names; rows of one group, such as a head, are not independent, and count
-        for fewer (see :class:`~kgneg.selfinstruct.clusters.Clusters`); ``None`` if all are independent
+        for fewer (see :func:`~kgneg.selfinstruct.clusters.independent_rows`); ``None`` if all are independent
     :returns: the certificate; its threshold is ``-inf`` when the target is not reachable
     :raises InvalidInputError: if shapes or values are wrong
 
@@ -131,17 +131,17 @@ def certify_precision(
     True
     """
     scores, truth = _checked(scores, truth, target, level)
+    groups = None if groups is None else np.asarray(groups)
     own = thresholds is None
     grid = _grid(scores) if thresholds is None else np.unique(np.asarray(thresholds, dtype=np.float64))
     grid = grid[np.isfinite(grid)]
     below = (scores[:, None] < grid) if own else (scores[:, None] <= grid)
     rows, good = below.sum(axis=0), (below & ~truth[:, None]).sum(axis=0)
-    part = np.ones(len(grid)) if groups is None else Clusters.of(groups, truth).worth(below, level)
-    worth = np.floor(rows * part + 1e-9).astype(int)
+    worth = rows if groups is None else np.array([_worth(groups[one], truth[one], level) for one in below.T], dtype=int)
     right = np.floor(good * worth / np.maximum(rows, 1) + 1e-9).astype(int)
     ahead = None
     if batch is not None:  # further rows share groups as these do
-        ahead = np.rint(validate_count("batch", batch) * below.mean(axis=0) * part).astype(int)
+        ahead = np.rint(validate_count("batch", batch) * worth / len(scores)).astype(int)
     error = (1 - level) / _STARTS
     # fewer rows could not pass even without a mistake
     possible = np.flatnonzero(target**worth <= error)
@@ -191,7 +191,7 @@ def certify_recall(
     number = worth = len(false)
     if groups is not None and number:
         own = np.asarray(groups)[~truth]
-        worth = _worth(own, scores[~truth] <= false[min(int(target * number), number - 1)], level)
+        worth = _worth(own, scores[~truth] > false[min(int(target * number), number - 1)], level)
     # P(at least target lies below the k-th smallest) = P(Binomial(worth, target) <= k - 1)
     place = int(binom.ppf(level, worth, target)) if worth else 0
     place = number if place >= worth else math.ceil((place + 1) / worth * number - 1e-9) - 1
@@ -222,7 +222,7 @@ def certify_below(
     :param goal: ``"precision"`` or ``"recall"``
     :param level: the confidence, in (0, 1)
     :param others: shape: ``(m,)``, scores of other rows, from which thresholds of a precision are taken
-    :param batch: as for :func:`certify_precision`
+    :param batch: as for :func:`certify_precision`; ``None`` for a recall
     :param groups: likewise
     :returns: the certificate; its threshold is ``-inf`` when the target is not reachable
 
@@ -255,10 +255,8 @@ def _passes(good: int, rows: int, target: float, error: float, ahead: int | None
     return missed > ahead or float(hypergeom.cdf(mistakes, rows + ahead, mistakes + missed, rows)) <= error
 
 
-def _worth(groups: np.ndarray, values: np.ndarray, level: float) -> int:
-    """Return how many independent rows all rows are worth."""
-    part = Clusters.of(groups, values).worth(np.ones((len(values), 1), dtype=bool), level)
-    return int(len(values) * part[0] + 1e-9)
+def _worth(groups: np.ndarray, wrong: np.ndarray, level: float) -> int:
+    return independent_rows(groups, wrong, level) if len(groups) else 0
 
 
 def _grid(scores: np.ndarray) -> np.ndarray:

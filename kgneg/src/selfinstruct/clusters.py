@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["Clusters", "head_numbers"]
+__all__ = ["head_numbers", "independent_rows", "likeness"]
 
 
 def head_numbers(heads: Sequence[str]) -> np.ndarray:
@@ -28,63 +27,59 @@ def head_numbers(heads: Sequence[str]) -> np.ndarray:
     return np.unique(np.asarray(plain, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
-class Clusters:
-    """Rows in groups, and how alike the rows of a group are.
+def likeness(groups: np.ndarray, values: np.ndarray) -> float:
+    """Estimate the correlation of rows within a group, by an analysis of variance.
 
-    The design effect of Kish (1965), ``1 + (m - 1) * alike``, is by how much fewer independent rows there are, with
-    ``m`` the mean size of the group of a row; Korn and Graubard (1998) put the number that is left into the bound of
-    Clopper and Pearson, after a correction for few groups.
+    :param groups: shape: ``(n,)``, numbers or names
+    :param values: shape: ``(n,)``, what was found about each row
+    :returns: the intraclass correlation, in [0, 1]; 0 if no group has two rows, 1 for a single group
+    :raises InvalidInputError: if the shapes differ
 
-    :param place: shape: ``(n,)``, the group of each row, from 0
-    :param alike: the correlation of rows within a group, in [0, 1]
-
-    >>> Clusters.of(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0])).alike
+    >>> likeness(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))
     1.0
     """
+    groups, values = np.asarray(groups), np.asarray(values, dtype=np.float64)
+    if groups.shape != values.shape or groups.ndim != 1:
+        raise InvalidInputError(f"one group per row is needed, got {groups.shape} for {values.shape}")
+    place = np.unique(groups, return_inverse=True)[1]
+    size = np.bincount(place)
+    number, rows = len(size), len(place)
+    if number == rows or number == 1:
+        return 0.0 if number == rows else 1.0
+    means = np.bincount(place, values) / size
+    inside = float(np.square(values - means[place]).sum()) / (rows - number)
+    between = float((size * np.square(means - values.mean())).sum()) / (number - 1)
+    usual = (rows - np.square(size).sum() / rows) / (number - 1)
+    whole = between + (usual - 1) * inside
+    return float(np.clip((between - inside) / whole, 0.0, 1.0)) if whole > 0 else 0.0
 
-    place: np.ndarray
-    alike: float
 
-    @classmethod
-    def of(cls, groups: np.ndarray, values: np.ndarray) -> Clusters:
-        """Estimate how alike rows of a group are, by an analysis of variance.
+def independent_rows(groups: np.ndarray, wrong: np.ndarray, level: float = 0.95) -> int:
+    """Return how many independent rows those of groups are worth, in a bound on the share of wrong ones.
 
-        :param groups: shape: ``(n,)``, numbers or names
-        :param values: shape: ``(n,)``, what was found about each row
-        :returns: the clusters; rows of a single group count as fully alike
-        :raises InvalidInputError: if the shapes differ
-        """
-        groups, values = np.asarray(groups), np.asarray(values, dtype=np.float64)
-        if groups.shape != values.shape or groups.ndim != 1:
-            raise InvalidInputError(f"one group per row is needed, got {groups.shape} for {values.shape}")
-        place = np.unique(groups, return_inverse=True)[1].astype(np.int64)
-        size = np.bincount(place)
-        number, rows = len(size), len(place)
-        if number == rows:
-            return cls(place, 0.0)
-        if number == 1:
-            return cls(place, 1.0)
-        means = np.bincount(place, values) / size
-        inside = float(np.square(values - means[place]).sum()) / (rows - number)
-        between = float((size * np.square(means - values.mean())).sum()) / (number - 1)
-        usual = (rows - np.square(size).sum() / rows) / (number - 1)
-        whole = between + (usual - 1) * inside
-        return cls(place, float(np.clip((between - inside) / whole, 0.0, 1.0)) if whole > 0 else 0.0)
+    The design effect of Kish (1965), ``1 + (m - 1) * alike``, is by how much fewer they are, with ``m`` the mean size
+    of the group of a row and ``alike`` the likeness of its rows. Korn and Graubard (1998) put the number that is left
+    into the bound of Clopper and Pearson, after a correction for few groups. Where few rows or none are wrong, nothing
+    is seen of how they cluster; so the likeness is estimated with one more group of mean size, all of whose rows are
+    wrong.
 
-    def worth(self, chosen: np.ndarray, level: float = 0.95) -> np.ndarray:
-        """Return what part of some rows counts.
+    :param groups: shape: ``(n,)``, numbers or names
+    :param wrong: shape: ``(n,)``, bool
+    :param level: the confidence of the bound
+    :returns: at most ``n``; 1 for a single group
 
-        :param chosen: shape: ``(n, k)``, ``k`` choices of rows
-        :param level: the confidence of the bound that it is for
-        :returns: shape: ``(k,)``, independent rows per chosen one, in (0, 1]
-        """
-        from scipy.stats import t
+    >>> independent_rows(np.arange(100), np.arange(100) < 5), independent_rows(np.zeros(100), np.arange(100) < 5)
+    (100, 1)
+    """
+    from scipy.stats import t
 
-        size = np.stack([np.bincount(self.place, one, int(self.place.max(initial=-1)) + 1) for one in chosen.T])
-        rows, groups = size.sum(axis=1), (size > 0).sum(axis=1)
-        mean = np.square(size).sum(axis=1) / np.maximum(rows, 1)
-        part = 1 / (1 + np.maximum(mean - 1, 0) * self.alike)
-        few = t.ppf(level, np.maximum(rows - 1, 1)) / t.ppf(level, np.maximum(groups - 1, 1))
-        part = np.where(groups < rows, part * np.square(few), 1.0)
-        return np.asarray(np.where(groups == 1, 1 / np.maximum(rows, 1), np.minimum(part, 1.0)))
+    place = np.unique(groups, return_inverse=True)[1]
+    size = np.bincount(place)
+    number, rows = len(size), len(place)
+    if number == rows or number == 1:
+        return number
+    mean = float(np.square(size).sum()) / rows
+    more = np.full(round(mean), number)
+    alike = likeness(np.append(place, more), np.append(wrong, np.ones(len(more))))
+    few = float(t.ppf(level, rows - 1) / t.ppf(level, number - 1))
+    return max(1, int(rows * min(few * few / (1 + (mean - 1) * alike), 1.0) + 1e-9))

@@ -15,6 +15,7 @@ _TOLERANCE = 1e-7
 # what a judge is taken for before it is known: right four times in five, as sure of it as after two rows of each kind
 _TRUSTED = np.array([[8.0, 2.0], [2.0, 8.0]])
 _PRIOR_TRUE = (1.0, 1.0)
+_RARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,8 @@ class Confusion:
             prior = _TRUSTED[kind] / 5
             rate = (agreed.sum(axis=0) + prior[1]) / (weight.sum(axis=0) + prior.sum())
             counts, found = (_sums(place, table, number) for table in (weight, agreed))
-            share = shrinkage * both[:, kind].mean() if len(both) else shrinkage
+            # where nobody ever says yes, or no, a little is left of the other kind
+            share = shrinkage * max(float(both[:, kind].mean()), _RARE) if len(both) else shrinkage
             yes[:number, :, kind] = (found + share * rate) / (counts + share)
             yes[number, :, kind] = rate
         every = (truth.sum() + _PRIOR_TRUE[1]) / (len(truth) + sum(_PRIOR_TRUE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ from kgneg.selfinstruct.clusters import head_numbers
 from kgneg.selfinstruct.critic import Critic
 from kgneg.selfinstruct.decisions import Decisions
 from kgneg.selfinstruct.fusion import JudgeFusion
-from kgneg.selfinstruct.hearing import Opinions, checked_triples, crossed, hear, split_rows, without
+from kgneg.selfinstruct.hearing import Opinions, checked_triples, crossed, hear, ruled_first, split_rows, without
 from kgneg.selfinstruct.judge import Judge
 from kgneg.selfinstruct.teaching import Lesson, why_silent
 
 __all__ = ["SelfInstructFilter"]
 
-_FOLDS = 5
-_DIGITS = 6
+logger = logging.getLogger(__name__)
+
+_FOLDS, _DIGITS = 5, 6
+_SLACK = 2e-6  # of scores whose last digit may depend on how an encoder was asked
 _SETTINGS = ("goal", "target", "level", "batch", "drop", "held_out", "judged", "rounds", "pool_weight", "ask", "seed")
 
 
@@ -49,7 +52,7 @@ class SelfInstructFilter:
     :param batch: ``None`` promises a precision in the long run, a number what is counted in so many further candidates
     :param drop: candidates with at least this P(true) are dropped, the others that are not kept are reviewed; so are
         all where asking a judge failed
-    :param held_out: the share of checked triples that sets the threshold, by heads; they teach nothing
+    :param held_out: about the share of checked triples that sets the threshold, by heads; they teach nothing
     :param calibrator: from log odds to probabilities, by relation
     :param fusion: how verdicts and critic are combined
     :param judged: rows of the pool that judges are asked about; none if they are asked in :meth:`decide` and there are
@@ -89,6 +92,8 @@ class SelfInstructFilter:
         self.target = None if target is None else validate_share("target", target)
         self.level, self.drop = validate_share("level", level), validate_share("drop", drop)
         self.batch = None if batch is None else validate_count("batch", batch)
+        if self.batch is not None and self.goal == "recall":
+            raise InvalidInputError(f"batch={batch} is for goal='precision': leave it out, a recall is of the long run")
         self.held_out = validate_share("held_out", held_out)
         self.calibrator = Calibrator() if calibrator is None else calibrator
         self.fusion = JudgeFusion() if fusion is None else fusion
@@ -109,6 +114,7 @@ class SelfInstructFilter:
         :returns: itself
         :raises InvalidInputError: if there is nothing to learn from, or a triple is both true and false
         """
+        self.fitted, self.certificate = False, None
         seeds, truth = checked_triples(seed_pos, seed_neg)
         if not len(seeds) and (pool is None or not self.judges):
             raise InvalidInputError("there is nothing to learn from: give checked triples, or judges and a pool")
@@ -117,6 +123,8 @@ class SelfInstructFilter:
         apart = split_rows(seeds.heads, share, generator)
         # what people have checked needs no opinion, and what is held out must not teach
         offered = None if pool is None else without(pool, seeds)
+        if share and len(seeds) and not apart.any():
+            logger.warning("all %d checked triples share a head: none is held out, and nothing is promised", len(seeds))
         lesson = Lesson(self.critic, self.judges, self.fusion, seeds[~apart], truth[~apart], self.pool_weight)
         # with enough labels and judges that are asked anyway, their opinions would only count twice
         taught = self.ask and int((~apart).sum()) >= self.fusion.minimum
@@ -154,7 +162,7 @@ class SelfInstructFilter:
         score, found, ruled = self._score(candidates)
         kept = ~found.unclear & (score < self.drop)
         if self.certificate is not None:
-            kept &= score <= self.certificate.threshold
+            kept &= score <= self.certificate.threshold + _SLACK
         dropped = ~found.unclear & (score >= self.drop)
         kept, dropped = np.where(ruled, [score < 0.5, score > 0.5], [kept, dropped])
         action = np.where(kept, "keep", np.where(dropped, "drop", "review"))
@@ -279,22 +287,14 @@ class SelfInstructFilter:
         """Return P(true), what judges said, and which rows a rule has decided."""
         if not self.fitted:
             raise InvalidInputError("this filter has learned nothing yet: call fit first")
-        rules = hear(self.rules, candidates)
-        ruled = ~np.isnan(rules.probability).all(axis=1)
-        score, open_ = np.full(len(candidates), np.nan), np.flatnonzero(~ruled)
-        # a rule that says true wins over one that says false
-        score[ruled] = np.nanmax(rules.probability[ruled], axis=1) if ruled.any() else 0.0
+        score, ruled, rules = ruled_first(self.rules, candidates)
+        open_ = np.flatnonzero(~ruled)
         rest = candidates[open_]
         relations = list(rest.relations)
         found = hear(self.judges if self.ask else (), rest)
         odds = None if self.critic is None else self.critic.log_odds(rest)
         score[open_] = self._probability(self.fusion.log_odds(found.probability, relations, odds), relations)
-        contradictory, failed = np.zeros((2, len(candidates)), dtype=bool)
-        contradictory[open_], failed[open_] = found.contradictory, found.failed | rules.failed[open_]
-        reasons = ["rule"] * len(candidates)
-        for place, reason in zip(open_.tolist(), found.reasons, strict=True):
-            reasons[place] = "; ".join(filter(None, [rules.reasons[place] if rules.failed[place] else "", reason]))
         if self.critic is None:
             silent = np.isnan(found.probability).all(axis=1)
             score[open_[silent]] = np.nan
-        return score, Opinions(np.empty((len(candidates), 0)), contradictory, failed, tuple(reasons)), ruled
+        return score, rules.followed(open_, found), ruled

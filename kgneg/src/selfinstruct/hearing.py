@@ -14,7 +14,17 @@ from kgneg.selfinstruct.clusters import head_numbers
 from kgneg.selfinstruct.fusion import JudgeFusion
 from kgneg.selfinstruct.judge import Judge
 
-__all__ = ["Opinions", "checked_triples", "crossed", "failure", "hear", "joined", "split_rows", "without"]
+__all__ = [
+    "Opinions",
+    "checked_triples",
+    "crossed",
+    "hear",
+    "joined",
+    "ruled_first",
+    "split_rows",
+    "undecidable",
+    "without",
+]
 
 _CONTRADICTION, _SEPARATOR = "contradiction", "\x1f"
 _FAILURES = ("endpoint", "budget", "malformed", "gave up")
@@ -49,6 +59,22 @@ class Opinions:
         reasons = tuple(self.reasons[place] for place in places.tolist())
         return Opinions(self.probability[places], self.contradictory[places], self.failed[places], reasons)
 
+    def followed(self, places: np.ndarray, later: Opinions) -> Opinions:
+        """Return what is unclear, and why, after others were asked about some rows.
+
+        :param places: shape: ``(m,)``, their row numbers
+        :param later: what was said about them
+        :returns: opinions of all rows, without verdicts; of the rows that nobody else was asked about, none is unclear
+        """
+        contradictory, failed = np.zeros((2, len(self.reasons)), dtype=bool)
+        contradictory[places] = self.contradictory[places] | later.contradictory
+        failed[places] = self.failed[places] | later.failed
+        reasons = ["rule"] * len(self.reasons)
+        for place, reason in zip(places.tolist(), later.reasons, strict=True):
+            first = self.reasons[place] if self.unclear[place] else ""
+            reasons[place] = "; ".join(filter(None, [first, reason]))
+        return Opinions(np.empty((len(reasons), 0)), contradictory, failed, tuple(reasons))
+
     def __add__(self, other: Opinions) -> Opinions:
         return Opinions(
             np.concatenate([self.probability, other.probability]),
@@ -58,16 +84,16 @@ class Opinions:
         )
 
 
-def failure(reason: str) -> bool:
-    """Say whether a reason for no verdict means that asking failed, and not that a judge has no opinion.
+def undecidable(reason: str) -> bool:
+    """Say whether a reason for no verdict is for people to look at, and not that a judge has no opinion.
 
     :param reason: what a judge gave
-    :returns: whether it is one of an endpoint, a budget, or a malformed reply
+    :returns: whether asking failed (an endpoint, a budget, a malformed reply), or the judge contradicted itself
 
-    >>> failure("endpoint: status 500"), failure("unsure")
+    >>> undecidable("endpoint: status 500"), undecidable("unsure")
     (True, False)
     """
-    return reason.startswith(_FAILURES)
+    return reason.startswith((*_FAILURES, _CONTRADICTION))
 
 
 def hear(judges: Sequence[Judge], candidates: Candidates) -> Opinions:
@@ -76,19 +102,39 @@ def hear(judges: Sequence[Judge], candidates: Candidates) -> Opinions:
     :param judges: the judges
     :param candidates: ``n`` triples
     :returns: their opinions
+    :raises InvalidInputError: if a judge does not give one verdict per candidate
     """
     table = np.full((len(candidates), len(judges)), np.nan)
     contradictory, failed = np.zeros((2, len(candidates)), dtype=bool)
     why: list[list[str]] = [[] for _ in range(len(candidates))]
     for column, judge in enumerate(judges if len(candidates) else ()):
         said = judge.judge(candidates)
+        if len(said) != len(candidates):
+            raise InvalidInputError(
+                f"the judge {judge.name} gave {len(said)} verdicts for {len(candidates)} candidates: it must give one "
+                "for each, or NaN"
+            )
         table[:, column] = said.probability
         for row in np.flatnonzero(np.isnan(said.probability)).tolist():
             reason = said.reasons[row] or "no verdict"
             contradictory[row] |= reason.startswith(_CONTRADICTION)
-            failed[row] |= failure(reason)
+            failed[row] |= reason.startswith(_FAILURES)
             why[row].append(f"{judge.name}: {reason}")
     return Opinions(table, contradictory, failed, tuple("; ".join(one) for one in why))
+
+
+def ruled_first(rules: Sequence[Judge], candidates: Candidates) -> tuple[np.ndarray, np.ndarray, Opinions]:
+    """Ask judges that decide alone where they have a verdict; one that says true wins over one that says false.
+
+    :param rules: the judges
+    :param candidates: ``n`` triples
+    :returns: P(true), shape: ``(n,)``, NaN where no rule has a verdict; where one has, shape: ``(n,)``; what was said
+    """
+    said = hear(rules, candidates)
+    ruled = ~np.isnan(said.probability).all(axis=1)
+    score = np.full(len(candidates), np.nan)
+    score[ruled] = np.nanmax(said.probability[ruled], axis=1) if ruled.any() else 0.0
+    return score, ruled, said
 
 
 def joined(first: Candidates, second: Candidates) -> Candidates:
@@ -150,8 +196,11 @@ def without(pool: Candidates, others: Candidates) -> Candidates:
 def split_rows(heads: Sequence[str], share: float, generator: torch.Generator) -> np.ndarray:
     """Draw rows to be held out: all rows of a head, or none, as what is known of a head tells about its other rows.
 
+    Heads are drawn whatever their size, so large ones are held out as often as small ones. One is left to learn from.
+
     :param heads: the head of each of ``n`` rows
-    :param share: about this part of the rows, in [0, 1], and never more; heads that do not fit are left
+    :param share: about this part of the rows, in [0, 1]; more if the last head that is drawn is large, and nothing if
+        there is one head alone
     :param generator: of random numbers
     :returns: shape: ``(n,)``, which rows are held out
 
@@ -161,8 +210,8 @@ def split_rows(heads: Sequence[str], share: float, generator: torch.Generator) -
     place = head_numbers(heads)
     rows, room = np.bincount(place), round(share * len(heads))
     taken = np.zeros(len(rows), dtype=bool)
-    for group in torch.randperm(len(rows), generator=generator).tolist():
-        if rows[group] <= room:
+    for group in torch.randperm(len(rows), generator=generator).tolist()[: len(rows) if share == 1 else -1]:
+        if room > 0:
             taken[group], room = True, room - int(rows[group])
     return np.asarray(taken[place], dtype=bool)
 

@@ -119,7 +119,7 @@ def kernel(left: TripleFeatures, right: TripleFeatures, relation_weight: float) 
     :param left: ``n`` triples
     :param right: ``m`` triples
     :param relation_weight: how much it counts to have the same relation
-    :returns: shape: ``(n, m)``, positive definite
+    :returns: shape: ``(n, m)``, float64, positive definite
     :raises InvalidInputError: if vectors are of different lengths
     """
     if left.head.shape[1] != right.head.shape[1] or (left.statement is None) != (right.statement is None):
@@ -129,19 +129,20 @@ def kernel(left: TripleFeatures, right: TripleFeatures, relation_weight: float) 
         )
     tail = _near(left.tail, right.tail)
     same = (left.relation[:, None] == right.relation) & (left.relation[:, None] >= 0)
-    words = np.asarray((left.words @ right.words.T).todense(), dtype=np.float32)
+    words = np.asarray((left.words @ right.words.T).todense())
     found = _near(left.head, right.head)
     found += found * tail
     found += tail + words
     if left.statement is not None and right.statement is not None:
         found += _near(left.statement, right.statement)
     found += same * (relation_weight * (1 + tail) + words)
-    found += _LAYOUT * (left.layout @ right.layout.T) + _CONSTANT
-    return np.asarray(found, dtype=np.float64)
+    found += _LAYOUT * (left.layout.astype(np.float64) @ right.layout.T) + _CONSTANT
+    return np.asarray(found)
 
 
 def _near(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    found = left @ right.T
+    # in single precision the last digits would depend on the other rows
+    found = left.astype(np.float64) @ right.astype(np.float64).T
     found -= 1
     found *= _SHARPNESS
     return np.asarray(np.exp(found, out=found))

@@ -49,6 +49,7 @@ class Lesson:
         self.told: Opinions = hear(judges, self.asked)
         #: triples about which a judge was asked in vain
         self.failed = int(self.heard.failed.sum())
+        self._taught = False  # the critic may have learned other things before
 
     def hold(self, pool: Candidates | None, number: int, rounds: int, generator: torch.Generator) -> None:
         """Train the critic.
@@ -63,7 +64,7 @@ class Lesson:
             self._train()
         else:
             self._rounds(pool, min(number, len(pool)), rounds, generator)
-        if self.critic is not None and not self.critic.fitted:
+        if self.critic is not None and not self._taught:
             raise InvalidInputError(
                 f"the critic has no examples of both kinds ({int(self.truth.sum())} true and "
                 f"{int((~self.truth).sum())} false checked triples, {len(self.asked)} judged ones): give more of them"
@@ -75,9 +76,10 @@ class Lesson:
         rest = np.ones(len(pool), dtype=bool)
         for share in np.diff(np.linspace(0, number, rounds + 1).astype(int)).tolist():
             some = np.flatnonzero(rest)
-            some = some[np.sort(torch.randperm(len(some), generator=generator)[:_AT_ONCE].numpy())]
+            if len(some) > _AT_ONCE:
+                some = some[stratified_sample(pool[some].relations, _AT_ONCE, generator=generator)]
             offered = pool[some]
-            chance = self.critic.probability(offered) if self.critic is not None and self.critic.fitted else None
+            chance = self.critic.probability(offered) if self.critic is not None and self._taught else None
             wanted = stratified_sample(list(offered.relations), share, probability=chance, generator=generator)
             rest[some[wanted]] = False
             said = hear(self.judges, offered[wanted])
@@ -102,6 +104,7 @@ class Lesson:
             weight = np.append(weight, np.full(len(guess), self.weight if len(self.truth) else 1.0))
         if (targets > 0.5).any() and (targets < 0.5).any():
             self.critic.fit(joined(self.checked, self.asked), targets, weight)
+            self._taught = True
 
 
 def why_silent(pool: Candidates | None, judges: Sequence[Judge], number: int, *, taught: bool) -> str:

@@ -10,7 +10,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_share
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.decisions import Decisions
-from kgneg.selfinstruct.hearing import failure
+from kgneg.selfinstruct.hearing import undecidable
 from kgneg.selfinstruct.judge import Judge
 
 __all__ = ["ThresholdDecider"]
@@ -24,7 +24,8 @@ class ThresholdDecider:
     :param judge: the judge
     :param keep: candidates of at most this probability are kept, in ``[0, 1]``
     :param drop: candidates of at least this probability are dropped, in ``[0, 1]``, above ``keep``
-    :param no_verdict: what becomes of candidates without a verdict; where asking failed, they are always reviewed
+    :param no_verdict: what becomes of candidates without a verdict; where asking failed, or the judge contradicted
+        itself, they are always reviewed
     :raises InvalidInputError: if a limit is out of range
     """
 
@@ -58,5 +59,5 @@ class ThresholdDecider:
         action[found.probability <= self.keep] = "keep"
         action[found.probability >= self.drop] = "drop"
         for row in np.flatnonzero(np.isnan(found.probability)).tolist():
-            action[row] = "review" if failure(found.reasons[row]) else self.no_verdict
+            action[row] = "review" if undecidable(found.reasons[row]) else self.no_verdict
         return Decisions(action, found.probability, found.reasons)
