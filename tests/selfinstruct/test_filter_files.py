@@ -95,3 +95,20 @@ def test_refusals(world: Any, fitted: SelfInstructFilter, tmp_path: Path) -> Non
     (tmp_path / "filter.json").write_text("{")
     with pytest.raises(InvalidInputError, match="is no filter"):
         load_filter(tmp_path)
+
+
+def test_an_encoder_that_gives_other_vectors_is_refused(world: Any, tmp_path: Path) -> None:
+    class Own:
+        def __init__(self, turn: int) -> None:
+            self.turn = turn
+
+        def encode(self, sentences: list[str]) -> np.ndarray:
+            return np.roll(world.table.encode(sentences), self.turn, axis=1)
+
+    made = SelfInstructFilter(critic=Critic(encoder=Own(0), progress=False), target=None)
+    made.fit(*world.seeds(slice(0, 300))).save(tmp_path)
+    rows = world.candidates[300:400]
+    again = load_filter(tmp_path, encoder=Own(0), progress=False)
+    np.testing.assert_array_equal(again.decide(rows).score, made.decide(rows).score)
+    with pytest.raises(InvalidInputError, match="another vector of 'person"):
+        load_filter(tmp_path, encoder=Own(1), progress=False)

@@ -10,7 +10,7 @@ import torch
 
 from kgneg.core.cache import ArtefactCache, content_key
 from kgneg.core.encode import Encoder, encode_texts, resolve_encoder
-from kgneg.core.errors import InvalidInputError
+from kgneg.core.errors import InvalidInputError, MissingTextError
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.clusters import head_numbers
@@ -183,6 +183,7 @@ class Critic:
         :param tensors: the tensors
         :param plain: the plain values
         :returns: itself
+        :raises InvalidInputError: if the encoder gives other vectors than that of the fit
         """
         arrays = {name: one.numpy() for name, one in tensors.items()}
         self._relations, self._line = plain["relations"], (plain["line"][0], plain["line"][1])
@@ -191,15 +192,28 @@ class Critic:
         self._words = WordWeights(weight=arrays["words"])
         vectors = arrays["head"], arrays["tail"], arrays.get("statement")
         self._features = self._made(self._marks, *vectors)
+        self._recognise(arrays["head"])
         return self
+
+    def _recognise(self, heads: np.ndarray) -> None:
+        """Compare a few vectors with those of the fit, if the name of the encoder does not tell enough."""
+        if self._marks is None or hasattr(self.encoder, "fingerprint"):
+            return
+        texts = list(self._marks.heads[:3])
+        try:
+            found = _unit(np.asarray(self.encoder.encode(texts)))
+        except MissingTextError:
+            return  # a table of other texts
+        if found.shape != heads[:3].shape or not np.allclose(found, heads[:3], atol=1e-3):
+            raise InvalidInputError(
+                f"the encoder gives another vector of {texts[0]!r} than that of the fit: hand in the one of the fit"
+            )
 
     def _seen(self, candidates: Candidates) -> TripleFeatures:
         """Encode triples."""
 
         def vectors(texts: Any) -> np.ndarray:
-            found = encode_texts(texts, self.encoder, cache=self.cache, progress=self.progress).numpy()
-            length = np.linalg.norm(found, axis=1, keepdims=True)
-            return np.asarray(found / np.where(length > 0, length, 1.0), dtype=np.float32)
+            return _unit(encode_texts(texts, self.encoder, cache=self.cache, progress=self.progress).numpy())
 
         said = None if self.verbalizer is None else vectors(self.verbalizer.positive(candidates))
         return self._made(candidates, vectors(candidates.heads), vectors(candidates.tails), said)
@@ -232,6 +246,11 @@ def encoder_identity(encoder: Encoder) -> str:
     if isinstance(encoder, VectorTable):
         return encoder.identity()
     return str(getattr(encoder, "fingerprint", type(encoder).__qualname__))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(length > 0, length, 1.0), dtype=np.float32)
 
 
 def _checked(rows: int, truth: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
