@@ -11,9 +11,9 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.chat_reply import ChatReply, MalformedReplyError, strict_json
-from kgneg.selfinstruct.judge_prompt import read_prompt_file
+from kgneg.selfinstruct.judge_prompt import read_prompt_file, refuse_unknown_slots
 
-__all__ = ["STAGES", "DistillPrompts", "read_items"]
+__all__ = ["STAGES", "DistillPrompts", "is_writable", "read_items"]
 
 #: what is asked for, in this order; also the key of each reply
 STAGES = ("heads", "tails", "negatives")
@@ -22,6 +22,8 @@ _SLOTS = {
     "tails": ("{head}", "{ask}", "{count}"),
     "negatives": ("{head}", "{ask}", "{count}"),
 }
+#: what is filled in where it stands
+_OPTIONAL = "{known}"
 _KEYS = {"system", "kinds", "relations", "nothing", "max_tokens", *STAGES}
 _SEPARATOR = "; "
 #: control characters, and halves of characters
@@ -53,8 +55,10 @@ class DistillPrompts:
                 raise InvalidInputError(
                     f"{source}: the prompt {stage!r} must be a text with {', '.join(missing)} in it"
                 )
+            refuse_unknown_slots(f"{source}: the prompt {stage!r}", content[stage], (*slots, _OPTIONAL))
         if not isinstance(content["system"], str) or not isinstance(content["nothing"], str):
             raise InvalidInputError(f"{source}: 'system' and 'nothing' must be texts")
+        refuse_unknown_slots(f"{source}: 'system'", content["system"])
         _check_kinds(source, content["kinds"], content["relations"])
         self.source = source
         self._content = content
@@ -154,13 +158,28 @@ def _check_kinds(source: str, kinds: Any, relations: Any) -> None:
         raise InvalidInputError(f"{source}: 'kinds' must be an object of texts, got {kinds!r}")
     if not isinstance(relations, dict) or not relations:
         raise InvalidInputError(f"{source}: 'relations' must be an object, got {relations!r}")
+    for name in (*kinds, *relations):
+        if not is_writable(name):
+            raise InvalidInputError(
+                f"{source}: {name!r} cannot be the name of a kind or relation, which stands in files: it is empty, or "
+                "has a tab, a line end or another control character. Correct it."
+            )
     for name, one in relations.items():
         if not isinstance(one, dict) or set(one) != {"kinds", "ask"} or not isinstance(one["ask"], str):
             raise InvalidInputError(f"{source}: the relation {name!r} needs 'kinds' and 'ask', got {one!r}")
-        if not isinstance(one["kinds"], list) or not set(one["kinds"]) <= set(kinds):
+        if not isinstance(one["kinds"], list) or not all(isinstance(k, str) and k in kinds for k in one["kinds"]):
             raise InvalidInputError(
                 f"{source}: the relation {name!r} has the kinds {one['kinds']!r}, known are {', '.join(kinds)}"
             )
+
+
+def is_writable(text: str) -> bool:
+    """Return whether a text can stand in a table: it is not blank and has no control characters.
+
+    :param text: the text
+    :returns: the answer
+    """
+    return bool(text.strip()) and not any(unicodedata.category(one) in _UNWRITABLE for one in text)
 
 
 def read_items(reply: ChatReply, stage: str, limit: int) -> list[str]:
@@ -180,7 +199,7 @@ def read_items(reply: ChatReply, stage: str, limit: int) -> list[str]:
         raise MalformedReplyError(f"{stage} is no list of texts")
     phrases = [" ".join(one.split()) for one in items]
     for phrase in phrases:
-        if not phrase or len(phrase) > limit or any(unicodedata.category(one) in _UNWRITABLE for one in phrase):
+        if len(phrase) > limit or not is_writable(phrase):
             raise MalformedReplyError(
                 f"{stage} has a text that is empty, longer than {limit} characters or unprintable"
             )
