@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.chat_reply import ChatReply, MalformedReplyError, strict_json
 from kgneg.selfinstruct.judge_prompt import read_prompt_file, refuse_unknown_slots
+from kgneg.selfinstruct.phrases import is_writable
 
-__all__ = ["STAGES", "DistillPrompts", "is_writable", "read_items"]
+__all__ = ["STAGES", "DistillPrompts", "read_items"]
 
 #: what is asked for, in this order; also the key of each reply
 STAGES = ("heads", "tails", "negatives")
@@ -22,12 +22,10 @@ _SLOTS = {
     "tails": ("{head}", "{ask}", "{count}"),
     "negatives": ("{head}", "{ask}", "{count}"),
 }
-#: what is filled in where it stands
+#: filled too, but not needed
 _OPTIONAL = "{known}"
 _KEYS = {"system", "kinds", "relations", "nothing", "max_tokens", *STAGES}
 _SEPARATOR = "; "
-#: control characters, and halves of characters
-_UNWRITABLE = ("Cc", "Cs")
 
 
 class DistillPrompts:
@@ -171,15 +169,6 @@ def _check_kinds(source: str, kinds: Any, relations: Any) -> None:
             raise InvalidInputError(
                 f"{source}: the relation {name!r} has the kinds {one['kinds']!r}, known are {', '.join(kinds)}"
             )
-
-
-def is_writable(text: str) -> bool:
-    """Return whether a text can stand in a table: it is not blank and has no control characters.
-
-    :param text: the text
-    :returns: the answer
-    """
-    return bool(text.strip()) and not any(unicodedata.category(one) in _UNWRITABLE for one in text)
 
 
 def read_items(reply: ChatReply, stage: str, limit: int) -> list[str]:
