@@ -275,6 +275,6 @@ server.shutdown()
 #
 # The same on the command line, with a real model; the key is read from ``OPENAI_API_KEY``::
 #
-#     kgneg distill --model gpt-5-mini --kinds role --max-cost 2 --input-price 0.25 --output-price 2 --out graph
-#     kgneg selfinstruct fit --true true.tsv --false false.tsv --judge chat:gpt-5-mini --out filter
+#     kgneg distill --model gpt-4.1-mini --kinds role --max-cost 2 --input-price 0.4 --output-price 1.6 --out graph
+#     kgneg selfinstruct fit --true true.tsv --false false.tsv --judge chat:gpt-4.1-mini --out filter
 #     kgneg selfinstruct run graph/negatives.tsv --filter filter --out decided --kept kept.tsv

@@ -87,11 +87,36 @@ def test_given_heads(url: str, tmp_path: Path) -> None:
 
 def test_the_budget_holds_over_runs(url: str, tmp_path: Path) -> None:
     for _ in range(2):
-        done = distill(url, tmp_path / "graph", "--max-tokens", "2500")
+        done = distill(url, tmp_path / "graph", "--max-tokens", "2500", "--quiet")
         assert done.exit_code == 0
     spent = json.loads((tmp_path / "graph" / "budget.json").read_text(encoding="utf-8"))
     assert spent["input_tokens"] + spent["output_tokens"] <= 2500
-    assert "unanswered" in done.stderr
+    assert "questions have no answer yet" in done.stderr
+    assert "unanswered.jsonl" in done.stderr
+
+
+def test_nothing_answered_is_a_failure_and_the_graph_stays(url: str, tmp_path: Path) -> None:
+    distill(url, tmp_path / "graph")
+    before = (tmp_path / "graph" / "triples.tsv").read_bytes()
+    dead = "http://127.0.0.1:9/v1"
+    done = distill(dead, tmp_path / "graph", "--retries", "0", "--quiet")
+    assert done.exit_code == 1
+    assert "questions for heads was answered" in done.stderr
+    assert (tmp_path / "graph" / "triples.tsv").read_bytes() == before
+
+
+def test_a_folder_of_others_is_refused(url: str, tmp_path: Path) -> None:
+    (tmp_path / "triples.tsv").write_text("mine", encoding="utf-8")
+    done = distill(url, tmp_path)
+    assert done.exit_code == 2
+    assert "triples.tsv" in done.stderr
+    assert (tmp_path / "triples.tsv").read_text(encoding="utf-8") == "mine"
+
+
+def test_no_temperature(url: str, tmp_path: Path) -> None:
+    assert distill(url, tmp_path / "graph", "--temperature", "none", "--negatives", "0").exit_code == 0
+    report = json.loads((tmp_path / "graph" / "report.json").read_text(encoding="utf-8"))
+    assert report["settings"]["temperature"] is None
 
 
 def test_a_wrong_key(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +132,9 @@ def test_a_wrong_key(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         (("--relations", "eats"), "eats"),
         (("--heads", "0"), "heads"),
+        (("--kinds", ","), "--kinds"),
+        (("--relations", " "), "--relations"),
+        (("--temperature", "hot"), "neither a number nor none"),
         (("--max-cost", "1"), "price"),
         (("--extra", "[]"), "JSON object"),
         (("--extra", "{"), "JSON"),

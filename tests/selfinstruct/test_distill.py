@@ -175,6 +175,60 @@ def test_heads_can_be_given(endpoint: FakeEndpoint, tmp_path: Path) -> None:
         made(endpoint, tmp_path).run(heads={"idea": ["x"]})
 
 
+def test_negatives_are_compared_with_all_that_was_said_to_be_right(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+    def answer(body: dict[str, Any]) -> str:
+        if '{"tails"' in FakeEndpoint.asked(body):
+            return json.dumps({"tails": ["a", "b", "c", "d"]})
+        return json.dumps({"negatives": ["D.", "e"]})
+
+    endpoint.answer = answer
+    found = made(endpoint, tmp_path, tails=2, relations=("IsA",)).run(heads={"object": ["thing"]})
+    assert found.triples.tails == ["a", "b"]
+    assert found.negatives.tails == ["e"]
+    assert found.counts["negatives that are tails"] == 1
+    assert "a; b\n" in FakeEndpoint.asked(endpoint.bodies[-1])  # only what is in the graph is shown
+
+
+def test_without_a_filter_its_tables_go(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+    endpoint.answer = model
+    made(endpoint, tmp_path).run(decider=Short())
+    made(endpoint, tmp_path, relations=("IsA",)).run()
+    assert set(texts(tmp_path)) == {"heads.tsv", "triples.tsv", "negatives.tsv"}
+
+
+def test_kept_replies_that_are_too_long_now_are_asked_for_again(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+    endpoint.answer = model
+    settings: dict[str, Any] = {"relations": ("IsA",), "negatives": 0}
+    assert len(made(endpoint, tmp_path, **settings).run(heads={"object": ["thing 1"]}).triples) == 2
+    before = len(endpoint.bodies)
+    endpoint.answer = lambda body: '{"tails": ["short"]}'
+    found = made(endpoint, tmp_path, max_characters=12, **settings).run(heads={"object": ["thing 1"]})
+    assert found.triples.tails == ["short"]
+    assert len(endpoint.bodies) == before + 1
+
+
+@pytest.mark.parametrize("heads", [None, {"object": ["thing 1"]}], ids=["heads", "tails"])
+def test_nothing_answered_is_an_error_and_tables_stay(
+    endpoint: FakeEndpoint, tmp_path: Path, heads: dict[str, list[str]] | None
+) -> None:
+    endpoint.answer = model
+    made(endpoint, tmp_path).run()
+    before = texts(tmp_path)
+    endpoint.answer = lambda body: "no JSON at all"
+    stage = "heads" if heads is None else "tails"
+    with pytest.raises(EndpointError, match=rf"none of \d questions for {stage} was answered.*unanswered\.jsonl"):
+        made(endpoint, tmp_path, seed=7).run(heads=heads)
+    assert texts(tmp_path) == before
+    assert stage in (tmp_path / "unanswered.jsonl").read_text(encoding="utf-8")
+
+
+def test_heads_and_names_are_checked_before_anything_is_asked(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+    endpoint.answer = model
+    with pytest.raises(InvalidInputError, match=r"the head 'a\\x07b' of the kind 'object'"):
+        made(endpoint, tmp_path).run(heads={"object": ["a\x07b", "cat"]})
+    assert not endpoint.bodies
+
+
 def test_chinese(endpoint: FakeEndpoint, tmp_path: Path) -> None:
     def answer(body: dict[str, Any]) -> str:
         stage = re.findall(r'\{"(heads|tails|negatives)"', FakeEndpoint.asked(body))[0]

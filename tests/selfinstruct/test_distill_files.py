@@ -9,6 +9,7 @@ import pytest
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.claim import claim
 from kgneg.selfinstruct.distill_files import DistillFolder
 
 
@@ -40,3 +41,29 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="is a file"):
         DistillFolder(tmp_path / "file")
+
+
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "triples.tsv").write_text("my\town\tdata\n", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=r"holds triples\.tsv, which no distill has written"):
+        DistillFolder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["triples.tsv"]
+    claim(tmp_path / "run", "run")
+    with pytest.raises(InvalidInputError, match="holds the output of run, not of distill"):
+        DistillFolder(tmp_path / "run")
+
+
+def test_own_folders_are_taken_again(tmp_path: Path) -> None:
+    DistillFolder(tmp_path / "own").write_table("heads", None, [])
+    DistillFolder(tmp_path / "own")
+    (tmp_path / "earlier").mkdir()  # of a version that left no mark
+    for name in ("replies.sqlite", "triples.tsv"):
+        (tmp_path / "earlier" / name).write_text("", encoding="utf-8")
+    DistillFolder(tmp_path / "earlier")
+
+
+def test_tables_are_removed(tmp_path: Path) -> None:
+    folder = DistillFolder(tmp_path)
+    folder.write_table("kept", None, [])
+    folder.remove_tables("kept", "decisions")
+    assert not (tmp_path / "kept.tsv").exists()

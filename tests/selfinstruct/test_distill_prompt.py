@@ -56,6 +56,14 @@ def test_versions_follow_the_words() -> None:
         {"more": 1},
         {"max_tokens": 0},
         {"relations": {"r": {"kinds": "event", "ask": "?"}}},
+        {"relations": {"r": {"kinds": [["event"]], "ask": "?"}}},
+        {"relations": {"": {"kinds": ["event"], "ask": "?"}}},
+        {"relations": {"a\tb": {"kinds": ["event"], "ask": "?"}}},
+        {"relations": {"a\0b": {"kinds": ["event"], "ask": "?"}}},
+        {"kinds": content()["kinds"] | {"a\nb": "?"}},
+        {"tails": content()["tails"] + "{cuont}"},
+        {"heads": content()["heads"] + "{head}"},
+        {"system": "JSON, {count} times"},
     ],
 )
 def test_malformed_prompts(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -21,3 +21,10 @@ def test_numbers_below_one(name: str) -> None:
 def test_fewer_than_no_negatives() -> None:
     with pytest.raises(InvalidInputError, match="negatives"):
         DistillSettings(negatives=-1)
+
+
+@pytest.mark.parametrize("name", ["kinds", "relations"])
+@pytest.mark.parametrize("value", [(), "object"])
+def test_names_are_several(name: str, value: object) -> None:
+    with pytest.raises(InvalidInputError, match=f"{name} must be names"):
+        DistillSettings(**{name: value})  # type: ignore[arg-type]

@@ -40,6 +40,16 @@ def test_examples_are_shown_as_turns() -> None:
         {"max_tokens": 0},
         {"other": 1},
         {"examples": [{"answer": "yes"}]},
+        {"examples": None},
+        {"examples": 5},
+        {"examples": ["a"]},
+        {"examples": {"statement": "x", "answer": "yes"}},
+        {"examples": [{"statement": 5, "answer": "yes"}]},
+        {"examples": [{"statement": "x", "answer": ["yes"]}]},
+        {"max_tokens": None},
+        {"language": 5},
+        {"user": "{statement} {staement}"},
+        {"system": "JSON {statement}"},
     ],
 )
 def test_malformed_prompts(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -60,3 +70,10 @@ def test_malformed_files(tmp_path: Path, text: str) -> None:
 def test_no_such_file() -> None:
     with pytest.raises(InvalidInputError, match="judge_en, judge_zh or a JSON file"):
         JudgePrompt.load("judge_fr")
+
+
+def test_other_braces_are_text() -> None:
+    user = 'Reply {"answer": "yes"} or {} or { x }: {statement}'
+    assert JudgePrompt(system="s", user=user).messages("A")[-1]["content"] == user.replace("{statement}", "A")
+    with pytest.raises(InvalidInputError, match=r"\{staement\}, which nothing fills; known are \{statement\}"):
+        JudgePrompt(system="s", user=user + "{staement}")

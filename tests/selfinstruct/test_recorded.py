@@ -42,6 +42,31 @@ def test_other_columns_and_words(tmp_path: Path) -> None:
         RecordedJudge.load(path)
 
 
+def test_quotation_marks_in_a_tsv_file_are_characters(tmp_path: Path) -> None:
+    tails = ['"good" pet', '"pet', '12" ruler', 'a "b"', '""']
+    path = tmp_path / "v.tsv"
+    rows = [f"cat\tIsA\t{tail}\t{number / 4}\n" for number, tail in enumerate(tails)]
+    path.write_text("head\trelation\ttail\tprobability\n" + "".join(rows), encoding="utf-8")
+    asked = Candidates(["cat"] * 5, ["IsA"] * 5, tails)
+    judge = RecordedJudge.load(path)
+    assert judge.judge(asked).probability.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    judge.save(tmp_path / "again.tsv")
+    assert [line.split("\t")[2] for line in (tmp_path / "again.tsv").read_text("utf-8").splitlines()[1:]] == tails
+    assert RecordedJudge.load(tmp_path / "again.tsv").fingerprint() == judge.fingerprint()
+
+
+@pytest.mark.parametrize("text", ["a\tb", "a\nb", "a\rb"])
+def test_what_cannot_stand_in_a_tsv_file(tmp_path: Path, text: str) -> None:
+    one = Candidates.from_triples([("x", "r", "y"), ("x", "r", text)])
+    with pytest.raises(InvalidInputError, match=r"v\.tsv: triple 1 is .*\.csv, \.jsonl or \.parquet"):
+        write_verdicts(tmp_path / "v.tsv", one, Judgements.of([0.5, 0.5]))
+    assert not (tmp_path / "v.tsv").exists()
+    write_verdicts(tmp_path / "v.csv", one, Judgements.of([0.5, 0.5]))
+    assert len(RecordedJudge.load(tmp_path / "v.csv")) == 2
+    write_verdicts(tmp_path / "v.tsv", one[:1], Judgements.of([0.5], [f"said {text}"]))
+    assert len(RecordedJudge.load(tmp_path / "v.tsv")) == 1
+
+
 def test_repeated_verdicts_are_averaged_and_keys_normalised() -> None:
     twice = Candidates.from_triples([("a", "r", "b"), ("a ", "r", "b"), ("a", "r", "b")])
     judge = RecordedJudge(candidates=twice, probability=[1, 0.5, np.nan])

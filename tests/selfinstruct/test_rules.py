@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,3 +122,36 @@ def test_another_case_is_no_certain_falsehood() -> None:
         assert "casefold=True" in reason
     assert said(RuleJudge(known=known, schema=schema), other)[0][0] == pytest.approx(0.01)
     assert said(RuleJudge(known=known, schema=schema, casefold=True), same)[0][0] == 0.99
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"domains": {"bornIn": "Person"}}, r"domains\['bornIn'\] must be several names, got 'Person'.*\['Person'\]"),
+        ({"ranges": {"bornIn": "Place"}}, "ranges"),
+        ({"implies": {"parent": "ancestor"}}, "implies"),
+        ({"functional": "bornIn"}, "functional must be several names, got 'bornIn'"),
+        ({"inverse_functional": "bornIn"}, "inverse_functional"),
+        ({"transitive": "isA"}, "transitive"),
+        ({"transitive": [["isA"]]}, r"transitive must be names, got \['isA'\] of type list"),
+        ({"domains": {"bornIn": 3}}, "must be several names, got 3"),
+        ({"inverses": {"a": ["b"]}}, r"inverses\['a'\] must be one relation, got \['b'\].*implies"),
+    ],
+)
+def test_single_texts_where_several_are_expected(schema: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        Schema(**schema)
+
+
+def test_types_are_several() -> None:
+    with pytest.raises(InvalidInputError, match=r"types\['ann'\] must be several names, got 'Person'"):
+        RuleJudge(schema=Schema(domains={"bornIn": ["Person"]}), types={"ann": "Person"})
+
+
+def test_names_may_come_once_only() -> None:
+    schema = Schema(functional=(one for one in ["bornIn"]), domains={"bornIn": (one for one in ["Person"])})
+    judge = RuleJudge(known=[("x", "bornIn", "Rome")], schema=schema, types={"rock": iter(["Stone"])})
+    assert [reason for _, reason in said(judge, ("x", "bornIn", "Oslo"), ("rock", "bornIn", "Oslo"))] == [
+        "functional relation with another tail",
+        "type of the head",
+    ]

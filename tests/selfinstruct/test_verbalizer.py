@@ -86,6 +86,27 @@ def test_names_are_replaced_as_whole_words() -> None:
     assert again.fingerprint() == words.fingerprint() != Verbalizer.load().fingerprint()
 
 
+@pytest.mark.parametrize("language", BUILTIN_LANGUAGES)
+def test_names_are_those_of_the_sentence_too(language: str) -> None:
+    words = Verbalizer.load(language=language, names={"PersonX": "Alex", "head": "Kim"})
+    for relation in words.relations:
+        one = Candidates.from_triples([("PersonX wins", relation, "PersonX has PersonX's {tail}")])
+        for form in (words.positive, words.negated):
+            for said in (form(one, k)[0] for k in range(words.paraphrases(relation))):
+                assert "PersonX" not in said
+                assert "Alex wins" in said  # the slot {head} is no word
+                assert "Alex's {tail}" in said
+    wins = Candidates.from_triples([("PersonX wins", "xWant", "to celebrate")])
+    if language == "en":
+        assert words.positive(wins) == ["Alex wins. As a result, Alex wants to celebrate."]
+
+
+@pytest.mark.parametrize("names", [{"PersonX": 5}, {5: "Alex"}, ["PersonX"], "PersonX"])
+def test_malformed_names(names: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"names must be an object of texts, got .*5|Person"):
+        Verbalizer.load(names=names)
+
+
 def test_chinese() -> None:
     said = Verbalizer.load(language="zh")
     one = Candidates.from_triples([("猫", "IsA", "一种动物。")])
@@ -132,6 +153,9 @@ GOOD = {"positive": ["{head} {tail}"], "negated": ["{head} no {tail}"]}
         GOOD | {"positive": ["{head} {tail} {x}"]},
         GOOD | {"positive": [3]},
         GOOD | {"negated": ["{head} {tail}", "{head} {tail}"]},
+        GOOD | {"negated": GOOD["positive"]},
+        GOOD | {"whole": ["("]},
+        GOOD | {"strip_end": "的"},
         "text",
     ],
 )
@@ -157,6 +181,14 @@ def test_no_such_file_language_or_alias() -> None:
         Verbalizer(relations={"r": GOOD}, aliases={"s": "t"})
 
 
+@pytest.mark.parametrize("more", [{"aliases": ["x"]}, {"aliases": {"b": ["a"]}}, {"language": 5}])
+def test_malformed_aliases_and_languages(tmp_path: Path, more: dict[str, Any]) -> None:
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"relations": {"a": GOOD}} | more), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=rf"words\.json: .*{next(iter(more))} must be"):
+        Verbalizer.load(path)
+
+
 def _both(head: str, relation: str, tail: str, paraphrase: int = 0, language: str = "en") -> tuple[str, str]:
     words, one = Verbalizer.load(language=language), Candidates.from_triples([(head, relation, tail)])
     return words.positive(one, paraphrase)[0], words.negated(one, paraphrase)[0]
@@ -179,12 +211,85 @@ def _both(head: str, relation: str, tail: str, paraphrase: int = 0, language: st
         (("rain", "Causes", "you get wet"), "causes the following: you get wet.", "does not cause the following"),
         (("cat", "HasA", "a tail"), "has the following: a tail.", "does not have the following: a tail."),
         (("cat", "CapableOf", "swim"), "Cat can swim.", "It is not true that cat can swim."),
+        (("cat", "CapableOf", "can swim"), "Cat can swim.", "It is not true that cat can swim."),
+        (("cat", "CapableOf", "swimming"), "Cat is capable of swimming.", "Cat is not capable of swimming."),
+        (("bird", "CapableOf", "sing"), "Bird can sing.", "It is not true that bird can sing."),
+        (("bird", "CapableOf", "bring luck"), "Bird can bring luck.", "It is not true that bird can bring luck."),
+        (("cat", "HasA", "has a tail"), "Cat has the following: a tail.", "Cat does not have the following: a tail."),
+        (
+            ("eat", "HasSubEvent", "chewing food"),
+            "Eat includes this event: chewing food.",
+            "does not include this event",
+        ),
+        (("eat", "ObjectUse", "cutting"), "can be used for cutting.", "cannot be used for cutting."),
+        (("PersonX wins", "xWant", "going home"), "wants the following: going home.", "does not want the following"),
+        (("PersonX wins", "xAttr", "PersonX is proud"), "can be described as proud.", "cannot be described as proud."),
+        (
+            ("PersonX wins", "xAttr", "PersonX has luck"),
+            "can be described like this: PersonX has luck.",
+            "cannot be described like this: PersonX has luck.",
+        ),
+        (
+            ("PersonX pays", "xEffect", "PersonX and PersonY go home"),
+            "happens to PersonX: PersonX and PersonY go home.",
+            "does not happen to PersonX: PersonX and PersonY go home.",
+        ),
+        (
+            ("PersonX wins", "xWant", "PersonX and PersonY to be friends"),
+            "wants the following: PersonX and PersonY to be friends.",
+            "does not want the following: PersonX and",
+        ),
+        (
+            ("PersonX pays", "xEffect", "PersonX 's mood is low"),
+            "to PersonX: PersonX 's mood is low.",
+            "does not happen",
+        ),
     ],
 )
 def test_tails_of_every_form_fit(triple: tuple[str, str, str], said: str, denied: str) -> None:
     positive, negated = _both(*triple)
     assert said in positive
     assert denied in negated
+
+
+@pytest.mark.parametrize(
+    ("triple", "said", "denied"),
+    [
+        (("律师", "CapableOf", "会计"), "律师能够会计。", "律师不能会计。"),
+        (("鸟", "CapableOf", "会飞"), "鸟会飞。", "鸟不会飞。"),
+        (("鸟", "NotCapableOf", "能游泳"), "鸟不能游泳。", "鸟能游泳。"),
+        (("孩子", "CapableOf", "会长大"), "孩子会长大。", "孩子不会长大。"),
+        (("超市", "HasA", "有机食品"), "超市有有机食品。", "超市没有有机食品。"),
+        (("猫", "HasA", "有尾巴"), "猫有尾巴。", "猫没有尾巴。"),
+        (("孩子", "Desires", "想象力"), "孩子想要想象力。", "孩子不想要想象力。"),
+        (("孩子", "Desires", "想玩"), "孩子想玩。", "孩子不想玩。"),
+        (("衣服", "AtLocation", "在线商店"), "在在线商店可以找到衣服。", "在在线商店找不到衣服。"),
+        (("牛奶", "AtLocation", "在冰箱里"), "在冰箱里可以找到牛奶。", "在冰箱里找不到牛奶。"),
+        (("书店", "LocatedNear", "学校附近"), "书店通常在学校附近。", "书店通常不在学校附近。"),
+        (("床", "ReceivesAction", "被子盖住"), "床可以被被子盖住。", "床不能被被子盖住。"),
+        (("人", "ReceivesAction", "被医生检查"), "人可以被医生检查。", "人不能被医生检查。"),
+        (("他", "HasProperty", "是非不分的"), "他是是非不分的。", "他不是是非不分的。"),
+        (("苹果", "HasProperty", "红色的"), "苹果是红色的。", "苹果不是红色的。"),
+        (("苹果", "HasProperty", "是红色的。"), "苹果是红色的。", "苹果不是红色的。"),
+        (("行动", "HasProperty", "有目的"), "行动是有目的的。", "行动不是有目的的。"),
+        (("X", "xAttr", "善良的"), "X。可以说，PersonX是善良的。", "X。不能说PersonX是善良的。"),  # noqa: RUF001
+        (("X", "xReact", "高兴的"), "X。结果，PersonX感到高兴。", "X。结果，PersonX不会感到高兴。"),  # noqa: RUF001
+        (("X", "xEffect", "PersonX的老板生气"), "X。结果，PersonX的老板生气。", "X。但结果并不是PersonX的老板生气。"),  # noqa: RUF001
+        (("X", "xEffect", "被骂"), "X。结果，PersonX被骂。", "X。但结果并不是PersonX被骂。"),  # noqa: RUF001
+    ],
+)
+def test_chinese_words_are_not_cut_apart(triple: tuple[str, str, str], said: str, denied: str) -> None:
+    assert _both(*triple, language="zh") == (said, denied)
+
+
+def test_chinese_words_are_not_cut_apart_in_any_wording() -> None:
+    words = Verbalizer.load(language="zh")
+    for tail in ("会计", "有机食品", "想象力", "在线商店", "被子", "是非", "PersonX的错", "能量"):
+        for relation in words.relations:
+            one = Candidates.from_triples([("甲", relation, tail)])
+            for k in range(words.paraphrases(relation)):
+                assert tail in words.positive(one, k)[0]
+                assert tail in words.negated(one, k)[0]
 
 
 def test_the_negation_of_a_kind_says_the_opposite() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kgneg.cli.options import usage_errors
+from kgneg.cli.options import NumberOrNone, usage_errors
 
 if TYPE_CHECKING:
     from kgneg.selfinstruct.chat_endpoint import ChatEndpoint
@@ -18,9 +18,14 @@ __all__ = ["distill_command"]
 _SETTINGS = ("heads", "heads_at_once", "tails", "negatives", "temperature", "seed")
 
 
-def _words(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+def _words(_: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """Read a list of names."""
-    return None if value is None else tuple(one.strip() for one in value.split(",") if one.strip())
+    if value is None:
+        return None
+    names = tuple(one.strip() for one in value.split(",") if one.strip())
+    if not names:
+        raise click.BadParameter(f"{value!r} has no name in it. Leave the option out to take all.", param=param)
+    return names
 
 
 def _json_object(_: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any]:
@@ -66,7 +71,13 @@ def _json_object(_: click.Context, param: click.Parameter, value: str | None) ->
     metavar="FOLDER",
     help="What kgneg selfinstruct fit has written; it decides about the negatives.",
 )
-@click.option("--temperature", type=float, default=0.7, show_default=True, help="How far replies vary.")
+@click.option(
+    "--temperature",
+    type=NumberOrNone(),
+    default=0.7,
+    show_default=True,
+    help="How far replies vary; none leaves it to the endpoint, for models that refuse it.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed that is sent.")
 @click.option("--max-tokens", type=int, metavar="COUNT", help="The most tokens in all, over all runs on the folder.")
 @click.option("--max-cost", metavar="AMOUNT", help="The most money in all; needs prices.")
@@ -85,7 +96,7 @@ def distill_command(*, out: str, quiet: bool, **given: Any) -> None:
 
     \b
     kgneg distill --model qwen3 --base-url http://localhost:8000/v1 --prompts distill_zh --out graph
-    kgneg distill --model gpt-5-mini --max-cost 2 --input-price 0.25 --output-price 2 --filter fitted --out graph
+    kgneg distill --model gpt-4.1-mini --max-cost 2 --input-price 0.4 --output-price 1.6 --filter fitted --out graph
 
     Replies are kept in the folder; after an interruption the same command goes on where it stood. Replies that are not
     as asked for are in malformed.jsonl. The key is read from the environment and written nowhere.
@@ -110,6 +121,12 @@ def distill_command(*, out: str, quiet: bool, **given: Any) -> None:
         heads = None if given["head_file"] is None else _heads(given["head_file"])
         decider = None if given["filter_"] is None else _filter(given["filter_"])
         made = distiller.run(heads=heads, decider=decider)
+    if unanswered := made.counts.get("unanswered", 0):
+        click.echo(
+            f"{unanswered:,} questions have no answer yet (see {folder.path / 'unanswered.jsonl'}): the same command "
+            "asks again",
+            err=True,
+        )
     if quiet:
         return
     for what, count in made.counts.items():

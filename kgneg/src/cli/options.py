@@ -8,9 +8,30 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["text_options", "usage_errors"]
+__all__ = ["NumberOrNone", "text_options", "usage_errors"]
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+class NumberOrNone(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A number, or ``none``."""
+
+    name = "number|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        """Return the number, or ``None`` for ``none``.
+
+        :param value: the text
+        :param param: the option
+        :param ctx: the context
+        :returns: the number
+        """
+        if value == "none" or isinstance(value, float):
+            return None if value == "none" else value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor none", param, ctx)
 
 
 def text_options(command: CommandT) -> CommandT:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kgneg.cli.options import usage_errors
+from kgneg.cli.options import NumberOrNone, usage_errors
 from kgneg.cli.selfinstruct_fit import fit_command
 
 __all__ = ["selfinstruct_command"]
@@ -35,27 +35,6 @@ class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if not (mark and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
             self.fail(f"{value!r} is no part such as 0/4, which is the first of four, up to 3/4", param, ctx)
         return int(number), int(count)
-
-
-class _Limit(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A number, or ``none``."""
-
-    name = "number|none"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        """Return the number, or ``None`` for ``none``.
-
-        :param value: the text
-        :param param: the option
-        :param ctx: the context
-        :returns: the number
-        """
-        if value == "none" or isinstance(value, float):
-            return None if value == "none" else value
-        try:
-            return float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor none", param, ctx)
 
 
 def _engine_options(command: CommandT) -> CommandT:
@@ -165,7 +144,7 @@ def _recorded(path: Any, column: str, keep: float, drop: float) -> Any:
 @selfinstruct_command.command("dedup")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="FOLDER", help="A new folder for what stays; _removed holds the others.")
-@click.option("--rouge-l", type=_Limit(), default=0.7, show_default=True, help="Similar words of tails, or none.")
+@click.option("--rouge-l", type=NumberOrNone(), default=0.7, show_default=True, help="Similar words of tails, or none.")
 @click.option("--minhash", type=float, metavar="SIMILARITY", help="Similar words across groups, too, such as 0.8.")
 @click.option(
     "--part-rows", type=click.IntRange(1), default=500_000, show_default=True, help="Rows in memory per job, about."

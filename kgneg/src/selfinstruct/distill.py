@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -16,12 +15,13 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.chat_cache import ReplyCache
-from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, Outcome
+from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, EndpointError, Outcome
 from kgneg.selfinstruct.chat_reply import ChatReply
 from kgneg.selfinstruct.decisions import ACTIONS, Decider
 from kgneg.selfinstruct.distill_files import DistillFolder
 from kgneg.selfinstruct.distill_prompt import DistillPrompts, read_items
 from kgneg.selfinstruct.distill_settings import Distilled, DistillSettings
+from kgneg.selfinstruct.phrases import distinct_heads, plain_phrase
 
 __all__ = ["Distiller"]
 
@@ -29,7 +29,6 @@ _BLOCK = 1024
 _PATIENCE = 3
 _SHOWN = 60
 _DECIDED = 4096
-_STOPS = " .\u3002!\uff01"
 
 
 class Distiller:
@@ -67,6 +66,7 @@ class Distiller:
         self._cache = ReplyCache(self.folder.replies)
         self._counts: Counter[str] = Counter()
         self._unanswered: list[dict[str, Any]] = []
+        self._answered: Counter[str] = Counter()
 
     def run(self, *, heads: Mapping[str, Sequence[str]] | None = None, decider: Decider | None = None) -> Distilled:
         """Make the graph.
@@ -75,18 +75,25 @@ class Distiller:
         :param decider: a filter that decides about the negatives, such as a fitted
             :class:`~kgneg.selfinstruct.filter.SelfInstructFilter`
         :returns: the graph, which is also in the folder
+        :raises InvalidInputError: if a kind is not in the prompts, or a head cannot stand in a table
+        :raises EndpointError: if no question for heads, or none for tails, was answered; tables stay as they are
         """
-        self._counts.clear()
-        self._unanswered.clear()
+        for found in (self._counts, self._unanswered, self._answered):
+            found.clear()
         made = self._ask_heads() if heads is None else self._given(heads)
-        self.folder.write_table("heads", ("kind", "head"), ((kind, one) for kind, many in made.items() for one in many))
-        tails = self._ask_tails("tails", made, {}, self.settings.tails)
+        self._require_answers("heads")
+        said = self._ask_tails("tails", made, {}, self.settings.tails)
+        self._require_answers("tails")
+        tails = self._distinct(said, {}, self.settings.tails)
         triples = self._flat(tails)
+        self.folder.write_table("heads", ("kind", "head"), ((kind, one) for kind, many in made.items() for one in many))
         self.folder.write_triples("triples", triples)
         wrong = self._ask_tails("negatives", made, tails, self.settings.negatives) if self.settings.negatives else {}
-        negatives = self._flat(wrong)
+        negatives = self._flat(self._distinct(wrong, said, self.settings.negatives))
         self.folder.write_triples("negatives", negatives)
         self._counts |= Counter(heads=sum(map(len, made.values())), triples=len(triples), negatives=len(negatives))
+        if decider is None:
+            self.folder.remove_tables("decisions", "kept")  # they would be about other negatives
         kept = None if decider is None else self._decide(decider, negatives)
         self.folder.write_lines("unanswered", self._unanswered)
         self._cache.close()
@@ -96,11 +103,19 @@ class Distiller:
 
     def _given(self, heads: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         _chosen("kinds", tuple(heads), self.prompts.kinds)
-        made: dict[str, list[str]] = {}
-        for kind, many in heads.items():
-            distinct = {_plain(one): " ".join(one.split()) for one in reversed(many) if one.strip()}
-            made[kind] = list(reversed(distinct.values()))
-        return made
+        return distinct_heads(heads)
+
+    def _require_answers(self, stage: str) -> None:
+        """Raise if questions were asked and not one was answered: a table of nothing must not replace another."""
+        open_ones = [one["reason"] for one in self._unanswered if one["stage"] == stage]
+        if not open_ones or self._answered[stage]:
+            return
+        path = self.folder.write_lines("unanswered", self._unanswered)
+        self._cache.close()
+        raise EndpointError(
+            f"none of {len(open_ones):,} questions for {stage} was answered, the first because of: {open_ones[0]}. All "
+            f"are in {path}, and tables of earlier runs stay. Correct the cause, and give the same command again."
+        )
 
     def _ask_heads(self) -> dict[str, list[str]]:
         """Ask for heads of all kinds, round by round, until there are enough or nothing new comes."""
@@ -118,7 +133,7 @@ class Distiller:
                 before = len(made[kind])
                 for phrase in found or ():
                     if len(made[kind]) < wanted:
-                        made[kind].setdefault(_plain(phrase), phrase)
+                        made[kind].setdefault(plain_phrase(phrase), phrase)
                 barren[kind] = 0 if len(made[kind]) > before else barren[kind] + 1
             number += 1
         return {kind: list(found.values()) for kind, found in made.items()}
@@ -130,7 +145,7 @@ class Distiller:
         known: Mapping[tuple[str, str], Sequence[str]],
         count: int,
     ) -> dict[tuple[str, str], list[str]]:
-        """Ask for tails, or negatives, of every head and relation that its kind has."""
+        """Ask for tails, or negatives, of every head and relation that its kind has; return whole replies."""
         pairs = list(
             dict.fromkeys(
                 (head, relation)
@@ -146,19 +161,28 @@ class Distiller:
                 messages = self.prompts.for_tails(stage, *pair, count, known.get(pair, ()))
                 yield pair, (self._request(messages, 0), {"stage": stage, "head": pair[0], "relation": pair[1]})
 
-        made: dict[tuple[str, str], list[str]] = {}
         with tqdm(total=len(pairs), desc=stage, disable=not self.progress) as bar:
-            for pair, found in self._answers(stage, asked(), bar):
-                right = {_plain(one) for one in known.get(pair, ())}
-                distinct: dict[str, str] = {}
-                for phrase in (found or [])[:count]:
-                    if _plain(phrase) in right:
-                        self._counts["negatives that are tails"] += 1
-                    elif _plain(phrase) in distinct:
-                        self._counts["repeated phrases"] += 1
-                    else:
-                        distinct[_plain(phrase)] = phrase
-                made[pair] = list(distinct.values())
+            return {pair: found or [] for pair, found in self._answers(stage, asked(), bar)}
+
+    def _distinct(
+        self,
+        said: Mapping[tuple[str, str], Sequence[str]],
+        right: Mapping[tuple[str, str], Sequence[str]],
+        count: int,
+    ) -> dict[tuple[str, str], list[str]]:
+        """Return the first phrases of each reply without repetitions, and without what all of another said."""
+        made: dict[tuple[str, str], list[str]] = {}
+        for pair, phrases in said.items():
+            others = {plain_phrase(one) for one in right.get(pair, ())}
+            distinct: dict[str, str] = {}
+            for phrase in phrases[:count]:
+                if plain_phrase(phrase) in others:
+                    self._counts["negatives that are tails"] += 1
+                elif plain_phrase(phrase) in distinct:
+                    self._counts["repeated phrases"] += 1
+                else:
+                    distinct[plain_phrase(phrase)] = phrase
+            made[pair] = list(distinct.values())
         return made
 
     def _request(self, messages: tuple[dict[str, str], ...], number: int) -> ChatRequest:
@@ -182,6 +206,8 @@ class Distiller:
             clean = self.endpoint.secret().removed_from
             found: dict[str, list[str]] = {key: clean(value) for key, value in kept.items() if _is_phrases(value)}
             self.endpoint.answered |= bool(found)
+            limit = self.settings.max_characters  # it may have been higher when a reply was kept
+            found = {key: many for key, many in found.items() if all(len(one) <= limit for one in many)}
             self._counts["replies from before"] += len(found)
             about = {request.key: what for _, (request, what) in block if request.key not in found}
             reasons = self._ask_block(stage, [one for _, (one, _) in block if one.key in about], about, found)
@@ -189,6 +215,8 @@ class Distiller:
                 if request.key not in found:
                     self._counts["unanswered"] += 1
                     self._unanswered.append(what | {"reason": reasons[request.key]})
+                else:
+                    self._answered[stage] += 1
                 yield name, found.get(request.key)
                 if bar is not None:
                     bar.update()
@@ -263,11 +291,6 @@ def _chosen(name: str, wanted: tuple[str, ...] | None, known: tuple[str, ...]) -
             f"{name}: {', '.join(unknown)} is not in the prompts, only {', '.join(known)}. Add it to a prompt file."
         )
     return known if wanted is None else tuple(one for one in known if one in wanted)
-
-
-def _plain(phrase: str) -> str:
-    """Return how phrases are compared."""
-    return unicodedata.normalize("NFKC", phrase).casefold().strip(_STOPS)
 
 
 def _is_phrases(value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.claim import MARK, claim
 
 __all__ = ["DistillFolder"]
 
@@ -22,10 +23,10 @@ class DistillFolder:
     ``triples.tsv`` and ``negatives.tsv`` (head, relation and tail, without a header, as other commands read them),
     ``heads.tsv`` (kind, head), ``decisions.tsv`` (also action, score and reason) and ``kept.tsv`` if there is a filter,
     ``malformed.jsonl`` with every reply that was not as asked for, ``unanswered.jsonl``, ``report.json``, and
-    ``replies.sqlite`` and ``budget.json``, from which an interrupted run goes on.
+    ``replies.sqlite`` and ``budget.json``, from which an interrupted run goes on. A file ``_kgneg.json`` marks it.
 
     :param path: the folder; it is created
-    :raises InvalidInputError: if it is a file
+    :raises InvalidInputError: if it is a file, or holds files of others
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -33,6 +34,8 @@ class DistillFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InvalidInputError(f"{path} is a file, expected a folder. Name another one.")
         self.path.mkdir(parents=True, exist_ok=True)
+        if (self.path / MARK).exists() or not self.replies.is_file():  # earlier versions left no mark
+            claim(self.path, "distill")
         self._lock = threading.Lock()
 
     @property
@@ -68,6 +71,14 @@ class DistillFolder:
         :returns: the file
         """
         return self.write_table(name, None, candidates.triples())
+
+    def remove_tables(self, *names: str) -> None:
+        """Remove tables of an earlier run that has no counterpart in this one.
+
+        :param names: their names, without ending
+        """
+        for name in names:
+            (self.path / f"{name}.tsv").unlink(missing_ok=True)
 
     def write_lines(self, name: str, items: Iterable[dict[str, Any]]) -> Path:
         """Write objects, one a line.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.chat_reply import ChatReply, MalformedReplyError, strict_json
-from kgneg.selfinstruct.judge_prompt import read_prompt_file
+from kgneg.selfinstruct.judge_prompt import read_prompt_file, refuse_unknown_slots
+from kgneg.selfinstruct.phrases import is_writable
 
 __all__ = ["STAGES", "DistillPrompts", "read_items"]
 
@@ -22,10 +22,10 @@ _SLOTS = {
     "tails": ("{head}", "{ask}", "{count}"),
     "negatives": ("{head}", "{ask}", "{count}"),
 }
+#: filled too, but not needed
+_OPTIONAL = "{known}"
 _KEYS = {"system", "kinds", "relations", "nothing", "max_tokens", *STAGES}
 _SEPARATOR = "; "
-#: control characters, and halves of characters
-_UNWRITABLE = ("Cc", "Cs")
 
 
 class DistillPrompts:
@@ -53,8 +53,10 @@ class DistillPrompts:
                 raise InvalidInputError(
                     f"{source}: the prompt {stage!r} must be a text with {', '.join(missing)} in it"
                 )
+            refuse_unknown_slots(f"{source}: the prompt {stage!r}", content[stage], (*slots, _OPTIONAL))
         if not isinstance(content["system"], str) or not isinstance(content["nothing"], str):
             raise InvalidInputError(f"{source}: 'system' and 'nothing' must be texts")
+        refuse_unknown_slots(f"{source}: 'system'", content["system"])
         _check_kinds(source, content["kinds"], content["relations"])
         self.source = source
         self._content = content
@@ -154,10 +156,16 @@ def _check_kinds(source: str, kinds: Any, relations: Any) -> None:
         raise InvalidInputError(f"{source}: 'kinds' must be an object of texts, got {kinds!r}")
     if not isinstance(relations, dict) or not relations:
         raise InvalidInputError(f"{source}: 'relations' must be an object, got {relations!r}")
+    for name in (*kinds, *relations):
+        if not is_writable(name):
+            raise InvalidInputError(
+                f"{source}: {name!r} cannot be the name of a kind or relation, which stands in files: it is empty, or "
+                "has a tab, a line end or another control character. Correct it."
+            )
     for name, one in relations.items():
         if not isinstance(one, dict) or set(one) != {"kinds", "ask"} or not isinstance(one["ask"], str):
             raise InvalidInputError(f"{source}: the relation {name!r} needs 'kinds' and 'ask', got {one!r}")
-        if not isinstance(one["kinds"], list) or not set(one["kinds"]) <= set(kinds):
+        if not isinstance(one["kinds"], list) or not all(isinstance(k, str) and k in kinds for k in one["kinds"]):
             raise InvalidInputError(
                 f"{source}: the relation {name!r} has the kinds {one['kinds']!r}, known are {', '.join(kinds)}"
             )
@@ -180,7 +188,7 @@ def read_items(reply: ChatReply, stage: str, limit: int) -> list[str]:
         raise MalformedReplyError(f"{stage} is no list of texts")
     phrases = [" ".join(one.split()) for one in items]
     for phrase in phrases:
-        if not phrase or len(phrase) > limit or any(unicodedata.category(one) in _UNWRITABLE for one in phrase):
+        if len(phrase) > limit or not is_writable(phrase):
             raise MalformedReplyError(
                 f"{stage} has a text that is empty, longer than {limit} characters or unprintable"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.candidates import Candidates
 
@@ -23,7 +24,7 @@ class DistillSettings:
     :param temperature: how far replies vary; ``None`` leaves it to the endpoint
     :param max_characters: of a phrase; a reply with a longer one is malformed
     :param seed: the seed that is sent; ``None`` sends none
-    :raises InvalidInputError: if a number is out of range
+    :raises InvalidInputError: if a number is out of range, or kinds or relations are none, or one text
     """
 
     heads: int = 20
@@ -40,6 +41,13 @@ class DistillSettings:
         for name in ("heads", "heads_at_once", "tails", "max_characters"):
             validate_count(name, getattr(self, name))
         validate_count("negatives", self.negatives, 0)
+        for name in ("kinds", "relations"):
+            names = getattr(self, name)
+            if names is not None and (isinstance(names, str) or not names):
+                raise InvalidInputError(
+                    f"{name} must be names in a tuple, at least one, got {names!r}. "
+                    "Leave it out to take all of the prompts."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

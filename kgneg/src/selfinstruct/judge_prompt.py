@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -12,11 +13,12 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 
-__all__ = ["JudgePrompt", "read_prompt_file"]
+__all__ = ["JudgePrompt", "read_prompt_file", "refuse_unknown_slots"]
 
 #: what a reply may answer
 ANSWERS = ("yes", "no", "unsure")
 _SLOT = "{statement}"
+_ANY_SLOT = re.compile(r"\{\w+\}")
 
 
 def read_prompt_file(source: str | Path, builtin: Sequence[str]) -> dict[str, Any]:
@@ -42,6 +44,22 @@ def read_prompt_file(source: str | Path, builtin: Sequence[str]) -> dict[str, An
     if not isinstance(content, dict):
         raise InvalidInputError(f"{source} must be a JSON object of prompts, got a {type(content).__name__}")
     return content
+
+
+def refuse_unknown_slots(where: str, text: str, known: Sequence[str] = ()) -> None:
+    """Raise if a text has a slot that nothing fills, which the model would be shown as it is.
+
+    :param where: what the text is called in messages
+    :param text: the text
+    :param known: the slots that are filled
+    :raises InvalidInputError: if there is another one
+    """
+    for slot in _ANY_SLOT.findall(text):
+        if slot not in known:
+            raise InvalidInputError(
+                f"{where} has {slot}, which nothing fills; known are {', '.join(known) or 'none'}. Correct it, or put "
+                "spaces inside the braces if it is meant as it stands."
+            )
 
 
 class JudgePrompt:
@@ -73,10 +91,23 @@ class JudgePrompt:
             raise InvalidInputError(
                 f"a prompt needs texts as 'system' and 'user', with {_SLOT} in the latter: {user!r}"
             )
+        refuse_unknown_slots("the prompt's 'system'", system)
+        refuse_unknown_slots("the prompt's 'user'", user, (_SLOT,))
+        if not isinstance(language, str):
+            raise InvalidInputError(f"a prompt's language must be a text such as 'en', got {language!r}")
+        if not isinstance(examples, (list, tuple)):
+            raise InvalidInputError(
+                f"a prompt's examples must be a list, got {examples!r}. Leave it out if there are none."
+            )
         for example in examples:
-            if set(example) != {"statement", "answer"} or example["answer"] not in ANSWERS:
+            if (
+                not isinstance(example, Mapping)
+                or set(example) != {"statement", "answer"}
+                or not isinstance(example["statement"], str)
+                or example["answer"] not in ANSWERS
+            ):
                 raise InvalidInputError(
-                    f"an example needs 'statement' and 'answer', which is one of {', '.join(ANSWERS)}, got {example!r}"
+                    f"an example needs 'statement', a text, and 'answer', one of {', '.join(ANSWERS)}, got {example!r}"
                 )
         self.system, self.user, self.language = system, user, language
         self.examples = tuple((one["statement"], one["answer"]) for one in examples)

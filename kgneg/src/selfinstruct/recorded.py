@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ __all__ = ["RecordedJudge", "write_verdicts"]
 
 _TRUE, _FALSE, _NONE = {"yes", "true", "1", "1.0"}, {"no", "false", "0", "0.0"}, {"", "nan", "none", "null"}
 _COLUMNS = ("head", "relation", "tail")
+_BREAKS = re.compile(r"[\t\r\n]")
 _FORMATS = ".tsv, .csv, .jsonl, each also with .gz, or .parquet"
 
 
@@ -52,6 +55,8 @@ class RecordedJudge:
     @classmethod
     def load(cls, path: str | Path, *, column: str = "probability", name: str | None = None) -> RecordedJudge:
         """Read verdicts from a table with the columns head, relation and tail.
+
+        In a TSV file a quotation mark is a character like any other, as in files of triples.
 
         :param path: a file that ends in ``.tsv``, ``.csv``, ``.jsonl``, each also with ``.gz``, or ``.parquet``
         :param column: the column of the verdicts: numbers in [0, 1], or yes, no, true, false; empty for no verdict
@@ -109,7 +114,7 @@ def write_verdicts(path: str | Path, candidates: Candidates, judgements: Judgeme
     :param path: a file that ends in ``.tsv``, ``.csv``, ``.jsonl``, each also with ``.gz``, or ``.parquet``
     :param candidates: the triples, ``n`` of them
     :param judgements: the verdicts on them
-    :raises InvalidInputError: if the numbers differ or the ending is not known
+    :raises InvalidInputError: if the numbers differ, the ending is not known, or a text cannot stand in a TSV file
     """
     import pandas as pd
 
@@ -121,11 +126,20 @@ def write_verdicts(path: str | Path, candidates: Candidates, judgements: Judgeme
     table = pd.DataFrame(columns | {"probability": judgements.probability, "reason": list(judgements.reasons)})
     ending = _ending(Path(path))
     writers: dict[str, Callable[[Path], Any]] = {
-        ".tsv": lambda to: table.to_csv(to, sep="\t", index=False, lineterminator="\n"),
-        ".csv": lambda to: table.to_csv(to, index=False, lineterminator="\n"),
+        ".tsv": lambda to: table.to_csv(to, sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE),
+        # all texts in quotes: a carriage return alone would get none, and end a line for those who read it
+        ".csv": lambda to: table.to_csv(to, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC),
         ".jsonl": lambda to: table.to_json(to, orient="records", lines=True, force_ascii=False, double_precision=15),
         ".parquet": lambda to: table.to_parquet(to, index=False),
     }
+    if ending == ".tsv":
+        for row, triple in enumerate(candidates.triples()):
+            if any(_BREAKS.search(text) for text in triple):
+                raise InvalidInputError(
+                    f"{path}: triple {row} is {triple!r}; a tab or a line end in it cannot stand in a TSV file. "
+                    "Replace it by a space, or name a file that ends in .csv, .jsonl or .parquet."
+                )
+        table["reason"] = [_BREAKS.sub(" ", reason) for reason in judgements.reasons]
     with atomic_path(path) as temporary:
         writers[ending](temporary)
 
@@ -151,8 +165,9 @@ def _read(path: Path) -> Any:
             return pd.read_parquet(path)
         if ending == ".jsonl":
             return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
-        separator = "\t" if ending == ".tsv" else ","
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        if ending == ".tsv":
+            return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise InvalidInputError(f"{path} cannot be read as {ending}: {error}. Write it again.") from error
 

@@ -32,6 +32,7 @@ class Schema:
     :param inverse_functional: relations with at most one head per tail
     :param domains: relation -> types that its heads may have
     :param ranges: relation -> types that its tails may have
+    :raises InvalidInputError: if there is a single text where several names are expected, or something else than texts
     """
 
     inverses: Mapping[str, str] = field(default_factory=dict)
@@ -41,6 +42,18 @@ class Schema:
     inverse_functional: Iterable[str] = ()
     domains: Mapping[str, Iterable[str]] = field(default_factory=dict)
     ranges: Mapping[str, Iterable[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for relation, inverse in self.inverses.items():
+            if not isinstance(inverse, str):
+                raise InvalidInputError(
+                    f"inverses[{relation!r}] must be one relation, got {inverse!r} of type {type(inverse).__name__}. "
+                    "Relations that hold in the same direction go to implies."
+                )
+        for name in ("transitive", "functional", "inverse_functional"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        for name in ("implies", "domains", "ranges"):
+            object.__setattr__(self, name, _name_lists(name, getattr(self, name)))
 
     def as_dict(self) -> dict[str, object]:
         """Return everything as plain sorted values.
@@ -71,7 +84,7 @@ class RuleJudge:
     :param certainty: P(true) of what a rule says is true, and 1 - P(true) of what one says is false, in (0.5, 1]
     :param casefold: ignore case in heads and tails
     :param name: a short name for tables
-    :raises InvalidInputError: if the certainty is out of range
+    :raises InvalidInputError: if the certainty is out of range, or types are a single text instead of several
 
     >>> judge = RuleJudge(known=[("a", "parent", "b")], schema=Schema(inverses={"parent": "child"}))
     >>> judge.judge(Candidates.from_triples([("b", "child", "a"), ("a", "child", "b")])).probability.tolist()
@@ -93,7 +106,7 @@ class RuleJudge:
         self._name, self.certainty, self.casefold = name, float(certainty), bool(casefold)
         schema = Schema() if schema is None else schema
         self._schema = schema.as_dict()
-        self._types = {self._plain(entity): frozenset(many) for entity, many in types.items()}
+        self._types = {self._plain(entity): frozenset(many) for entity, many in _name_lists("types", types).items()}
         self._domains = {one: frozenset(many) for one, many in schema.domains.items()}
         self._ranges = {one: frozenset(many) for one, many in schema.ranges.items()}
         self._follows = _consequences(schema)
@@ -188,6 +201,21 @@ class RuleJudge:
     @staticmethod
     def _relation(text: str) -> str:
         return unicodedata.normalize("NFC", text).strip()
+
+
+def _names(what: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Return names; a single text, which is also an iterable of its letters, is an error."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidInputError(f"{what} must be several names, got {given!r}. Put it in a list: [{given!r}].")
+    names = tuple(given)
+    for one in names:
+        if not isinstance(one, str):
+            raise InvalidInputError(f"{what} must be names, got {one!r} of type {type(one).__name__} among them")
+    return names
+
+
+def _name_lists(what: str, given: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    return {one: _names(f"{what}[{one!r}]", many) for one, many in given.items()}
 
 
 def _consequences(schema: Schema) -> dict[str, set[tuple[str, bool]]]:

@@ -7,53 +7,40 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.statements import Statements, filled
 
 __all__ = ["BUILTIN_LANGUAGES", "Verbalizer"]
 
 #: the languages whose templates come with the package
 BUILTIN_LANGUAGES = ("en", "zh")
-_CLAUSE = ("clause", "clause_positive", "clause_negated")
-_FIELDS = {"positive", "negated", "strip", *_CLAUSE}
-_SLOT = re.compile(r"\{(head|tail)\}")
+#: a new number says that the same templates give other sentences than before
+_VERSION = 2
 _STOPS = " \t\r\n.\u3002!\uff01;\uff1b,\uff0c"  # also those of Chinese
 #: texts that end with an abbreviation, which keeps its stop
 _ABBREVIATED = re.compile(r"(?:^|\W)(?:(?:[A-Za-z]\.){2,}|(?:etc|Inc|Ltd|Corp|Co|Jr|Sr|Mr|Mrs|Dr|St)\.)$")
-_ENDS = ".?!\u3002\uff1f\uff01"
 _EXAMPLE = '{"relations": {"IsA": {"positive": ["{head} is a {tail}."], "negated": ["{head} is no {tail}."]}}}'
-
-
-class _Statements(NamedTuple):
-    positive: tuple[str, ...]
-    negated: tuple[str, ...]
-    strip: tuple[str, ...]
-    clause: tuple[str, ...] = ()
-    clause_positive: tuple[str, ...] = ()
-    clause_negated: tuple[str, ...] = ()
-
-    def fits(self, tail: str) -> bool:
-        """Return whether a tail begins in a way that needs the other wordings."""
-        return any(re.match(one, tail, re.IGNORECASE) for one in self.clause)
 
 
 class Verbalizer:
     """Puts triples into words: per relation, one or more positive sentences and the negation of each.
 
     The templates are a JSON file, one object per relation: ``positive`` and ``negated``, equally long lists of
-    paraphrases with ``{head}`` and ``{tail}`` in them, and optionally ``strip``, beginnings of tails that the sentence
-    says already. ``clause``, ``clause_positive`` and ``clause_negated`` are other wordings for tails that begin with
-    one of the regular expressions ``clause``, such as ``"to "`` or ``"PersonY "``. Templates for ATOMIC, ATOMIC 2020,
-    CKBP and ConceptNet come with the package, in English and Chinese.
+    paraphrases with ``{head}`` and ``{tail}`` in them, and optionally ``strip`` and ``strip_end``, beginnings and
+    endings of tails that the sentence says already, and ``whole``, regular expressions of beginnings of tails from
+    which nothing is stripped. ``clause``, ``clause_positive`` and ``clause_negated`` are other wordings for tails that
+    begin with one of the regular expressions ``clause``, such as ``"to "`` or ``"PersonY "``. Templates for ATOMIC,
+    ATOMIC 2020, CKBP and ConceptNet come with the package, in English and Chinese.
 
     :param relations: relation -> its templates
     :param aliases: other names of relations
     :param language: the language of the sentences, for the record
-    :param names: words that are replaced in heads and tails, for example ``{"PersonX": "Alex"}``
+    :param names: words that are replaced in the sentences, for example ``{"PersonX": "Alex"}``
     :param source: what the templates are called in messages
     :raises InvalidInputError: if templates are malformed; the message names the relation
 
@@ -74,14 +61,19 @@ class Verbalizer:
         self.language, self.source = language, source
         if not isinstance(relations, Mapping) or not relations:
             raise InvalidInputError(f"{source}: expected relations with templates, such as {_EXAMPLE}")
-        self._entries = {relation: _checked(source, relation, entry) for relation, entry in relations.items()}
-        self._aliases = dict(aliases or {})
+        self._entries = {
+            relation: Statements.read(f"{source}: the relation {relation!r}", entry)
+            for relation, entry in relations.items()
+        }
+        if not isinstance(language, str):
+            raise InvalidInputError(f"{source}: the language must be a text such as 'en', got {language!r}")
+        self._aliases = _texts(source, "aliases", aliases)
         for alias, relation in self._aliases.items():
             if relation not in self._entries:
                 raise InvalidInputError(
                     f"{source}: the alias {alias!r} stands for {relation!r}, which has no templates. Add them."
                 )
-        self._names = dict(names or {})
+        self._names = _texts(source, "names", names)
         self._words = _words(self._names)
 
     @classmethod
@@ -93,7 +85,7 @@ class Verbalizer:
         :param source: ``"statements"``, which come with the package, a JSON file, or a verbalizer, which is returned
             as it is
         :param language: ``"en"`` or ``"zh"`` of those that come with the package; a file says itself what it is
-        :param names: words that are replaced in heads and tails
+        :param names: words that are replaced in the sentences
         :returns: the verbalizer
         :raises InvalidInputError: if there is no such file or language, or the file is malformed
         """
@@ -140,7 +132,8 @@ class Verbalizer:
         :returns: the hash, in hexadecimal
         """
         entries = {relation: list(map(list, entry)) for relation, entry in self._entries.items()}
-        return content_key({"relations": entries, "aliases": self._aliases, "names": self._names})
+        content = {"version": _VERSION, "relations": entries, "aliases": self._aliases, "names": self._names}
+        return content_key(content)
 
     def content(self) -> dict[str, Any]:
         """Return the arguments that make this verbalizer again, as JSON has them.
@@ -189,25 +182,24 @@ class Verbalizer:
         return self._said(candidates, paraphrase, lambda entry: (entry.negated, entry.clause_negated))
 
     def _said(
-        self, candidates: Candidates, paraphrase: int, form: Callable[[_Statements], tuple[tuple[str, ...], ...]]
+        self, candidates: Candidates, paraphrase: int, form: Callable[[Statements], tuple[tuple[str, ...], ...]]
     ) -> list[str]:
         which = validate_count("paraphrase", paraphrase, 0)
         self.check(candidates.relations)
         said = []
         for head, relation, tail in candidates.triples():
             entry = self._entry(relation)
-            stripped = _stripped(tail, entry.strip)
-            wordings = form(entry)[entry.fits(stripped)]
-            parts = {"head": self._plain(head), "tail": self._plain(stripped)}
-            said.append(_filled(wordings[which % len(wordings)], parts))
+            fitted, other = entry.fitted(_plain(tail))
+            wordings = form(entry)[other]
+            parts = self._named(_plain(head)), self._named(fitted)
+            said.append(filled(wordings[which % len(wordings)], *parts, self._named))
         return said
 
-    def _plain(self, text: str) -> str:
-        joined = " ".join(text.split())
-        plain = joined if _ABBREVIATED.search(joined) else joined.rstrip(_STOPS) or joined
-        return plain if self._words is None else self._words.sub(lambda found: self._names[found.group()], plain)
+    def _named(self, text: str) -> str:
+        """Return a text with the names in it."""
+        return text if self._words is None else self._words.sub(lambda found: self._names[found.group()], text)
 
-    def _entry(self, relation: str) -> _Statements:
+    def _entry(self, relation: str) -> Statements:
         found = self._entries.get(self._aliases.get(relation, relation))
         if found is None:
             raise InvalidInputError(
@@ -217,59 +209,19 @@ class Verbalizer:
         return found
 
 
-def _checked(source: str, relation: str, entry: Any) -> _Statements:
-    """Return the templates of a relation, or say what is wrong with them."""
-    where = f"{source}: the relation {relation!r}"
-    if not isinstance(entry, Mapping) or not {"positive", "negated"} <= set(entry) <= _FIELDS:
-        raise InvalidInputError(
-            f"{where} needs 'positive' and 'negated', and may have 'strip' and 'clause', got {entry!r}"
-        )
-    lists = {}
-    for field, values in entry.items():
-        if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, str) for v in values):
-            raise InvalidInputError(f"{where} has the {field} {values!r}, expected a list of texts")
-        lists[field] = tuple(values)
-    positive, negated = lists["positive"], lists["negated"]
-    if not positive or len(positive) != len(negated):
-        raise InvalidInputError(
-            f"{where} has {len(positive)} positive and {len(negated)} negated sentences, expected equally many, at "
-            "least one of each: number k of one list is the negation of number k of the other"
-        )
-    given = [lists.get(name, ()) for name in _CLAUSE]
-    if len({bool(one) for one in given}) > 1 or len(given[1]) != len(given[2]):
-        raise InvalidInputError(f"{where} must have all of {', '.join(_CLAUSE)} or none, the last two equally long")
-    for text in given[0]:
-        try:
-            re.compile(text)
-        except re.error as error:
-            raise InvalidInputError(f"{where}: {text!r} is no regular expression ({error}). Correct it.") from error
-    for text in (*positive, *negated, *given[1], *given[2]):
-        slots = _SLOT.findall(text)
-        if sorted(slots) != ["head", "tail"] or "{" in _SLOT.sub("", text):
-            raise InvalidInputError(f"{where}: {text!r} must have {{head}} and {{tail}} once each and no other brace")
-    strip = tuple(sorted(lists.get("strip", ()), key=lambda one: (-len(one), one)))
-    return _Statements(positive, negated, strip, *given)
+def _plain(text: str) -> str:
+    """Return a text with single spaces and without a final stop."""
+    joined = " ".join(text.split())
+    return joined if _ABBREVIATED.search(joined) else joined.rstrip(_STOPS) or joined
 
 
-def _stripped(tail: str, beginnings: tuple[str, ...]) -> str:
-    """Return the tail without the longest beginning that the sentence says already, unless nothing is left."""
-    tail = tail.strip()
-    for beginning in beginnings:
-        if len(tail) > len(beginning) and tail[: len(beginning)].casefold() == beginning.casefold():
-            return tail[len(beginning) :].lstrip() or tail
-    return tail
-
-
-def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """Return a sentence with its parts; what braces the parts have stays as it is."""
-
-    def part(found: re.Match[str]) -> str:
-        text = parts[found.group(1)]
-        return text if text.endswith(tuple(_ENDS)) else text + found.group(2)  # one stop is enough
-
-    sentence = re.sub(_SLOT.pattern + "([.\u3002]?)", part, template)
-    first = sentence.split(" ", 1)[0]
-    return sentence if any(map(str.isupper, first[1:])) else sentence[:1].upper() + sentence[1:]  # such as iPhone
+def _texts(source: str, name: str, given: Any) -> dict[str, str]:
+    """Return an object of texts, or say what is wrong with it."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(one, str) for pair in given.items() for one in pair):
+        raise InvalidInputError(f"{source}: {name} must be an object of texts, got {given!r}. Give one text for each.")
+    return dict(given)
 
 
 def _words(names: Mapping[str, str]) -> re.Pattern[str] | None:
