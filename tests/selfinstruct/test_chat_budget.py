@@ -33,6 +33,12 @@ def test_money_is_counted_exactly() -> None:
     assert "0.3 of money" in budget.limits()
 
 
+def test_one_side_may_be_free_if_that_is_said() -> None:
+    budget = Budget(cost=1, input_price=0, output_price=2)
+    assert budget.reserve(10**9, 500_000) is not None
+    assert budget.reserve(0, 1) is None
+
+
 def test_no_limit() -> None:
     budget = Budget()
     assert budget.reserve(10**12, 10**12) is not None
@@ -90,6 +96,10 @@ def test_only_a_file_can_be_shared_with_processes(tmp_path: Path) -> None:
         {"cost": -1, "input_price": 1},
         {"cost": "x", "input_price": 1},
         {"cost": 1},
+        {"cost": 1, "input_price": 0.25},
+        {"cost": 1, "output_price": 2},
+        {"cost": 1, "input_price": 0, "output_price": 0},
+        {"input_price": False},
         {"input_price": float("nan")},
         {"output_price": True},
     ],

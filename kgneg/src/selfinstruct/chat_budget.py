@@ -50,10 +50,10 @@ class Budget:
 
     :param tokens: the most tokens, of prompts and replies together; ``None`` for no limit
     :param cost: the most money, in the currency of the prices; ``None`` for no limit
-    :param input_price: of a million tokens of prompts
-    :param output_price: of a million tokens of replies
+    :param input_price: of a million tokens of prompts; 0 if they are free
+    :param output_price: of a million tokens of replies; 0 if they are free
     :param path: a JSON file that keeps what is spent
-    :raises InvalidInputError: if a limit or a price is negative, or there is a limit on money but no price
+    :raises InvalidInputError: if a limit or a price is negative, or there is a limit on money but not both prices
 
     >>> budget = Budget(tokens=100)
     >>> budget.reserve(60, 10) is not None, budget.reserve(30, 10) is None
@@ -65,15 +65,21 @@ class Budget:
         *,
         tokens: int | None = None,
         cost: float | str | None = None,
-        input_price: float | str = 0,
-        output_price: float | str = 0,
+        input_price: float | str | None = None,
+        output_price: float | str | None = None,
         path: str | Path | None = None,
     ) -> None:
         self.tokens = None if tokens is None else validate_count("tokens", tokens, 0)
         self.cost = None if cost is None else _amount("cost", cost)
-        self.input_price, self.output_price = _amount("input_price", input_price), _amount("output_price", output_price)
+        if self.cost is not None and (input_price is None or output_price is None):
+            given = f"got input_price={input_price} and output_price={output_price}"
+            raise InvalidInputError(
+                f"a limit of {self.cost} on money needs both prices, {given}. Give the missing one, 0 if it is free."
+            )
+        self.input_price = _amount("input_price", 0 if input_price is None else input_price)
+        self.output_price = _amount("output_price", 0 if output_price is None else output_price)
         if self.cost is not None and not (self.input_price or self.output_price):
-            raise InvalidInputError(f"a limit of {self.cost} on money needs prices. Give input_price and output_price.")
+            raise InvalidInputError(f"a limit of {self.cost} on money needs a price above 0. Limit tokens instead.")
         self.path = None if path is None else Path(path)
         self._spent = _Spent()
         self._lock = threading.Lock()
