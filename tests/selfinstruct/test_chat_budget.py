@@ -57,6 +57,19 @@ def test_a_file_keeps_what_is_spent(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8"))["input_tokens"] == 100
 
 
+def test_what_is_reserved_is_known_to_all(tmp_path: Path) -> None:
+    path = tmp_path / "budget.json"
+    path.write_text('{"input_tokens": 5, "output_tokens": 0, "cost": "0"}', encoding="utf-8")  # of an older version
+    first, second = Budget(path=path), Budget(path=path)
+    assert first.reserved() == second.reserved() == 0
+    reserved = first.reserve(60, 4)
+    assert reserved is not None
+    assert second.reserved() == 64
+    first.settle(reserved, 60, 4)
+    assert second.reserved() == 0
+    assert second.spent()["input_tokens"] == 65
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"input_tokens": -1, "output_tokens": 0, "cost": "0"}', "[]", '{"a": 1'])
 def test_a_damaged_file_is_an_error_and_not_a_fresh_start(tmp_path: Path, text: str) -> None:
     path = tmp_path / "budget.json"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
 
 import pytest
 
+from kgneg.selfinstruct import chat_session
 from kgneg.selfinstruct.chat_budget import Budget
 from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, EndpointError, Outcome
 from kgneg.selfinstruct.chat_policy import RequestPolicy
@@ -32,6 +35,23 @@ def test_a_tight_budget_is_used_to_the_end(endpoint: FakeEndpoint, concurrency: 
     assert len(found) == 30
     assert endpoint.tokens == 48 * len(answered) <= 48 * 15 + 400
     assert {one.reason for one in found.values() if one.value is None} == {"budget: 1,120 tokens would be exceeded"}
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_others_have_reserved_may_come_back(
+    endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: bool
+) -> None:
+    monkeypatch.setattr(chat_session, "_PAUSE", 0.02)
+    path = tmp_path / "budget.json"
+    other, budget = Budget(tokens=1_000, path=path), Budget(tokens=1_000, path=path)
+    reserved = other.reserve(900, 0)
+    assert reserved is not None
+    if settled:
+        threading.Timer(0.1, other.settle, (reserved, 90, 0)).start()
+    (found,) = asked(ChatEndpoint(model="tiny", base_url=endpoint.url, budget=budget), 1).values()
+    assert found.reason == ("" if settled else "budget: 1,000 tokens would be exceeded")
+    assert budget.spent()["input_tokens"] == (130 if settled else 900)
+    assert budget.reserved() == (0 if settled else 900)
 
 
 def test_lost_replies_are_charged_and_refusals_are_not(endpoint: FakeEndpoint) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class _Spent:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: Decimal = Decimal(0)
+    reserved: int = 0
 
 
 class Budget:
@@ -47,6 +48,7 @@ class Budget:
     lost and may have been paid for, the whole reservation counts.
 
     With a path, what is spent is kept in a file, so the limit holds over all runs and processes that name the file.
+    What a process that was killed had reserved stays spent.
 
     :param tokens: the most tokens, of prompts and replies together; ``None`` for no limit
     :param cost: the most money, in the currency of the prices; ``None`` for no limit
@@ -110,6 +112,7 @@ class Budget:
             if self.cost is not None and spent.cost + price > self.cost:
                 return None
             self._add(spent, input_tokens, output_tokens)
+            spent.reserved += input_tokens + output_tokens
         return Reservation(input_tokens, output_tokens)
 
     def settle(self, reserved: Reservation, input_tokens: int, output_tokens: int) -> None:
@@ -117,10 +120,11 @@ class Budget:
 
         :param reserved: the reservation
         :param input_tokens: tokens of the prompt; 0 with 0 below for a request that was turned away
-        :param output_tokens: tokens of the reply
+        :param output_tokens: tokens of the reply; where it is lost, both as they were reserved
         """
         with self._open() as spent:
             self._add(spent, input_tokens - reserved.input_tokens, output_tokens - reserved.output_tokens)
+            spent.reserved = max(0, spent.reserved - reserved.input_tokens - reserved.output_tokens)
 
     def spent(self) -> dict[str, float]:
         """Return what is spent, reservations included.
@@ -133,6 +137,14 @@ class Budget:
                 "output_tokens": spent.output_tokens,
                 "cost": float(spent.cost),
             }
+
+    def reserved(self) -> int:
+        """Return what is reserved and not settled, by all who share the file.
+
+        :returns: tokens of prompts and replies
+        """
+        with self._open(write=False) as spent:
+            return spent.reserved
 
     def limits(self) -> str:
         """Return the limits in words.
@@ -170,7 +182,7 @@ class Budget:
     def _write(self, spent: _Spent) -> None:
         if self.path is None:
             return
-        content = {name: getattr(spent, name) for name in ("input_tokens", "output_tokens")} | {"cost": str(spent.cost)}
+        content = asdict(spent) | {"cost": str(spent.cost)}
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
@@ -183,6 +195,7 @@ class Budget:
                 validate_count("input_tokens", content["input_tokens"], 0),
                 validate_count("output_tokens", content["output_tokens"], 0),
                 _amount("cost", content["cost"]),
+                validate_count("reserved", content.get("reserved", 0), 0),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInputError(

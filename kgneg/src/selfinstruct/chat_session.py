@@ -34,6 +34,9 @@ _MOST_REFUSED = 3
 _KEPT = 100_000
 #: tokens that a chat template may add to the messages
 _TEMPLATE_TOKENS = 256
+#: how often to look, and seconds between, whether others who share a budget have left something of what they reserved;
+#: a process that was killed leaves nothing, so there is an end
+_LOOKS, _PAUSE = 20, 0.25
 _TOP_LOGPROBS = 5
 _SEED_STEP = 1_000_003
 
@@ -167,11 +170,11 @@ class Session(Generic[ValueT]):
             used = None if fault.paid else (0, 0)
             raise
         finally:
-            if used is not None:
-                self.endpoint.budget.settle(reserved, *used)
-                self._check_bound(reserved, used)
-            self.counts["input_tokens"] += reserved.input_tokens if used is None else used[0]
-            self.counts["output_tokens"] += reserved.output_tokens if used is None else used[1]
+            used = (reserved.input_tokens, reserved.output_tokens) if used is None else used
+            self.endpoint.budget.settle(reserved, *used)
+            self._check_bound(reserved, used)
+            self.counts["input_tokens"] += used[0]
+            self.counts["output_tokens"] += used[1]
             self.under_way -= 1
             async with self.settled:
                 self.settled.notify_all()
@@ -192,18 +195,22 @@ class Session(Generic[ValueT]):
         more = len(json.dumps(self.endpoint.extra, indent=2)) if self.endpoint.extra else 0  # such as tools
         most = text + more + _TEMPLATE_TOKENS  # a token has at least one byte
         reply = self.endpoint.most_tokens(request)
+        looks = _LOOKS
         async with self.settled:
             while not self.stopped:
                 reserved = self.endpoint.budget.reserve(most, reply)
                 if reserved is not None:
                     self.under_way += 1
                     return reserved
-                if not self.under_way:
+                if self.under_way:
+                    await self.settled.wait()
+                elif looks and self.endpoint.budget.reserved():  # others mostly use less than they have reserved
+                    looks -= 1
+                    await asyncio.sleep(_PAUSE)
+                else:
                     self.stopped = f"budget: {self.endpoint.budget.limits()} would be exceeded"
                     logger.warning("%s. The rest is not asked.", self.stopped)
                     self.settled.notify_all()
-                    break
-                await self.settled.wait()
         raise Fault(self.stopped)
 
     async def _send(self, request: ChatRequest, tries: int) -> Any:
