@@ -98,6 +98,10 @@ def test_short_keys_are_whole_words_or_no_secrets(key: str, left: str) -> None:
     assert not Secret(key).stands_in("lm-studio")
 
 
+def test_a_key_of_other_signs_is_found_as_it_is() -> None:
+    assert Secret("!#%&/()=?+*~").removed("a !#%&/()=?+*~ b") == "a [key] b"
+
+
 def test_long_texts_are_read_quickly() -> None:
     secret = Secret(LONG)
     start = time.monotonic()

@@ -63,7 +63,7 @@ class Secret:
         """
         for one in (self.value, *self.others):
             if len(one) >= _PART:
-                text = _without(text, _pieces(one, part))
+                text = _without(text.replace(one, _MARK), _pieces(one, part))  # a key may be of other signs only
                 if (plain := _ESCAPE.sub(_unescaped, text)) != text and _spans(plain, _pieces(one, part)):
                     return _MARK
             elif short and len(one) >= _SHORTEST:
