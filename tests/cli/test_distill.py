@@ -136,6 +136,8 @@ def test_a_wrong_key(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (("--relations", " "), "--relations"),
         (("--temperature", "hot"), "neither a number nor none"),
         (("--max-cost", "1"), "price"),
+        (("--max-cost", "1", "--input-price", "0.25"), "both prices"),
+        (("--temperature", "nan"), "temperature"),
         (("--extra", "[]"), "JSON object"),
         (("--extra", "{"), "JSON"),
         (("--prompts", "nowhere.json"), "nowhere.json"),

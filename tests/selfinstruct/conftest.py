@@ -39,6 +39,9 @@ _CONTENTS = {
 }
 
 
+Fault = str | tuple[int, dict[str, str], Any] | None
+
+
 class FakeEndpoint:
     """What the server answers, which faults it has, and what it has seen."""
 
@@ -47,8 +50,8 @@ class FakeEndpoint:
         self.answer: Callable[[dict[str, Any]], str] = lambda body: '{"answer": "yes"}'
         #: log-probabilities, by the body of the request
         self.logprobs: Callable[[dict[str, Any]], Any] = lambda body: None
-        #: the fault of a request, by its number from 0 and its body; None for none
-        self.fault: Callable[[int, dict[str, Any]], str | None] = lambda number, body: None
+        #: the fault of a request, by its number from 0 and its body; None for none; or a status, headers and a body
+        self.fault: Callable[[int, dict[str, Any]], Fault] = lambda number, body: None
         self.usage: Callable[[dict[str, Any]], Any] = lambda body: {"prompt_tokens": 40, "completion_tokens": 8}
         self.delay = 0.0
         self.bodies: list[dict[str, Any]] = []
@@ -93,8 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
             with end.lock:
                 end.at_once -= 1
 
-    def _reply(self, body: dict[str, Any], fault: str | None) -> None:
+    def _reply(self, body: dict[str, Any], fault: Fault) -> None:
         end = self.endpoint
+        if isinstance(fault, tuple):
+            status, headers, content = fault
+            self._raw(content if isinstance(content, bytes) else json.dumps(content).encode(), status, headers)
+            return
         special = {"timeout": self._hang, "drip": self._drip, "reset": self._reset}
         if fault in special:
             special[fault](body)

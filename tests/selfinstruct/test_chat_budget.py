@@ -33,6 +33,12 @@ def test_money_is_counted_exactly() -> None:
     assert "0.3 of money" in budget.limits()
 
 
+def test_one_side_may_be_free_if_that_is_said() -> None:
+    budget = Budget(cost=1, input_price=0, output_price=2)
+    assert budget.reserve(10**9, 500_000) is not None
+    assert budget.reserve(0, 1) is None
+
+
 def test_no_limit() -> None:
     budget = Budget()
     assert budget.reserve(10**12, 10**12) is not None
@@ -49,6 +55,19 @@ def test_a_file_keeps_what_is_spent(tmp_path: Path) -> None:
     first.settle(reserved, 30, 0)
     assert second.reserve(70, 0) is not None
     assert json.loads(path.read_text(encoding="utf-8"))["input_tokens"] == 100
+
+
+def test_what_is_reserved_is_known_to_all(tmp_path: Path) -> None:
+    path = tmp_path / "budget.json"
+    path.write_text('{"input_tokens": 5, "output_tokens": 0, "cost": "0"}', encoding="utf-8")  # of an older version
+    first, second = Budget(path=path), Budget(path=path)
+    assert first.reserved() == second.reserved() == 0
+    reserved = first.reserve(60, 4)
+    assert reserved is not None
+    assert second.reserved() == 64
+    first.settle(reserved, 60, 4)
+    assert second.reserved() == 0
+    assert second.spent()["input_tokens"] == 65
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"input_tokens": -1, "output_tokens": 0, "cost": "0"}', "[]", '{"a": 1'])
@@ -90,6 +109,10 @@ def test_only_a_file_can_be_shared_with_processes(tmp_path: Path) -> None:
         {"cost": -1, "input_price": 1},
         {"cost": "x", "input_price": 1},
         {"cost": 1},
+        {"cost": 1, "input_price": 0.25},
+        {"cost": 1, "output_price": 2},
+        {"cost": 1, "input_price": 0, "output_price": 0},
+        {"input_price": False},
         {"input_price": float("nan")},
         {"output_price": True},
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import sqlite3
 import threading
@@ -46,6 +47,39 @@ def test_what_is_no_database_is_put_aside(tmp_path: Path, caplog: pytest.LogCapt
     assert cache.get(["a"]) == {"a": 1}
     assert (tmp_path / "v.sqlite.damaged").read_bytes().startswith(b"no database")
     assert "no database" in caplog.text
+
+
+def damaged(path: Path) -> ReplyCache:
+    """A file whose first page is whole and whose others are not, which shows only when an entry is looked for."""
+    cache = ReplyCache(path)
+    for number in range(300):
+        cache.put(f"k{number}", "x" * 100)
+    cache.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = os.urandom(len(content) - 4096)
+    path.write_bytes(bytes(content))
+    return cache
+
+
+def test_damage_that_shows_later_is_put_aside_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = damaged(tmp_path / "v.sqlite")
+    assert cache.get(["k1"]) == {}
+    cache.put("k1", 2)
+    assert cache.get(["k1"]) == {"k1": 2}
+    assert (tmp_path / "v.sqlite.damaged").exists()
+    assert caplog.text.count("What it held is asked for again") == 1
+    assert "not kept" not in caplog.text
+    cache.close()
+    assert ReplyCache(cache.path).get(["k1"]) == {"k1": 2}
+
+
+def test_a_new_file_of_another_process_is_not_put_aside(tmp_path: Path) -> None:
+    late = damaged(tmp_path / "v.sqlite")
+    late._connected()  # it holds the damaged file
+    other = ReplyCache(late.path)
+    assert other.get(["k1"]) == {}
+    other.put("k1", 2)
+    assert late.get(["k1"]) == {"k1": 2}
 
 
 def test_without_a_place_nothing_is_kept_and_nothing_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
+import os
+import signal
 import sys
+import threading
 from typing import Any
 
 import pytest
 
 from kgneg.core.errors import InvalidInputError, MissingExtraError
+from kgneg.selfinstruct.chat import ChatJudge
 from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, Outcome
 from kgneg.selfinstruct.chat_policy import RequestPolicy
 from kgneg.selfinstruct.chat_reply import ChatReply
@@ -112,3 +118,80 @@ def test_a_key_instead_of_the_name_of_a_variable() -> None:
     with pytest.raises(InvalidInputError, match="api_key_env must be the name") as caught:
         ChatEndpoint(model="tiny", api_key_env="sk-0123")
     assert "sk-0123" not in str(caught.value)
+
+
+def test_addresses_have_their_own_identities_and_no_key_in_them() -> None:
+    paths = ("api-deployment-one", "api-deployment-two", "hf-inference", "token_exchange_eu")
+    paths += ("sk-0123456789abcdef", "sk-0123456789abcdeg", "api-deployment-gpt-4o-mini", "api-deployment-gpt-4o-maxi")
+    shown = [ChatEndpoint(model="m", base_url=f"http://h/{path}/v1").identity() for path in paths]
+    assert len({json.dumps(one) for one in shown}) == len(paths)
+    assert [one["base_url"] for one in shown[:4]] == [f"http://h/{path}/v1" for path in paths[:4]]
+    assert set(shown[0]) == {"base_url", "model", "extra", "json_mode"}
+    assert shown[4]["base_url"] == "http://h/[key]/v1"
+
+
+@pytest.mark.parametrize("key", ["v1", "h", "tiny", "fast", "EMPTY"])
+def test_a_word_as_a_key_changes_no_identity(key: str) -> None:
+    given = {"model": "tiny", "base_url": "http://h/v1", "extra": {"mode": "fast"}}
+    assert ChatEndpoint(**given, api_key=key).identity() == ChatEndpoint(**given).identity()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://h:99999/v1",
+        "http://h:abc/v1",
+        "http://h:0/v1",
+        "http://a\nb/v1",
+        "http://h/v1\n",
+        "http://exa mple/v1",
+        "",
+    ],
+)
+def test_addresses_that_cannot_be(address: str) -> None:
+    with pytest.raises(InvalidInputError, match="base_url must be an address"):
+        ChatEndpoint(model="tiny", base_url=address)
+
+
+@pytest.mark.parametrize("extra", [{"top_p": math.nan}, {"stop": {1}}, {"x": object()}])
+def test_fields_that_json_cannot_spell(extra: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="extra must be what JSON can spell"):
+        ChatEndpoint(model="tiny", extra=extra)
+
+
+@pytest.mark.parametrize("temperature", [math.nan, math.inf, -5, "hot", True])
+def test_temperatures_that_are_none(temperature: Any) -> None:
+    with pytest.raises(InvalidInputError, match="temperature"):
+        request(0, temperature=temperature)
+    with pytest.raises(InvalidInputError, match="temperature"):
+        ChatJudge(endpoint=ChatEndpoint(model="tiny"), temperature=temperature)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_interrupt_ends_it_where_a_loop_is_running(endpoint: FakeEndpoint, raises: bool) -> None:
+    """A loop of asyncio only cancels its task at an interrupt; a notebook raises at once."""
+
+    def interrupt(number: int, body: dict[str, Any]) -> None:
+        if number == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    endpoint.fault, endpoint.delay = interrupt, 0.02
+    policy = RequestPolicy(concurrency=2)
+    found: list[str] = []
+
+    async def cell() -> None:
+        if raises:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        who = ChatEndpoint(model="tiny", base_url=endpoint.url, policy=policy)
+        requests = (request(number) for number in range(300))
+        who.ask(requests, lambda reply: reply.text, lambda one, outcome: found.append(one.key))
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(cell())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert 5 <= len(endpoint.bodies) <= 100
+    assert len(found) <= len(endpoint.bodies)
+    assert not [one for one in threading.enumerate() if "ThreadPool" in one.name]

@@ -56,6 +56,25 @@ def test_all_are_held_back() -> None:
         assert min(begins(pace, 3)) - start >= 0.19
 
 
+def test_a_hold_meets_those_who_wait_already() -> None:
+    pace, start = Pace(60 / 0.05), time.monotonic()
+
+    async def one() -> float:
+        await pace.turn()
+        return time.monotonic() - start
+
+    async def all_of_them() -> list[float]:
+        waiting = [asyncio.create_task(one()) for _ in range(4)]
+        await asyncio.sleep(0.005)
+        pace.hold(0.3)
+        return sorted(await asyncio.gather(*waiting))
+
+    first, *others = asyncio.run(all_of_them())
+    assert first < 0.2
+    assert others[0] >= 0.29
+    assert all(later - earlier >= 0.03 for earlier, later in pairwise(others))
+
+
 def test_no_limit_no_wait() -> None:
     start = time.monotonic()
     begins(Pace(None), 100)
@@ -74,6 +93,11 @@ def test_no_limit_no_wait() -> None:
         {"first_wait": -1},
         {"longest_wait": float("inf")},
         {"give_up_after": 0},
+        {"timeout": "60"},
+        {"timeout": None},
+        {"first_wait": None},
+        {"longest_wait": "1"},
+        {"requests_per_minute": "60"},
     ],
 )
 def test_malformed_policies(options: dict[str, Any]) -> None:

@@ -93,9 +93,24 @@ def test_usage(usage: Any, read: tuple[int, int] | None) -> None:
     assert read_usage({"usage": usage}) == read
 
 
+@pytest.mark.parametrize("usage", [(0, 0), (0, 8), (40, 0)])
+def test_usage_that_cannot_be(usage: tuple[int, int]) -> None:
+    said = {"usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1]}}
+    assert read_usage(body() | said) is None
+    cut = body(message={"content": "hi"}, finish_reason="length") | said
+    assert read_usage(cut) is None
+
+
+def test_an_error_in_place_of_a_reply_is_told() -> None:
+    for error in ({"message": "rate limited upstream", "code": 429}, "rate limited upstream"):
+        with pytest.raises(MalformedReplyError, match="no choices with a message, but an error: rate limited upstream"):
+            read_completion({"error": error})
+
+
 def tokens(*texts: str, **top: float) -> list[dict[str, Any]]:
-    """Make tokens; the one before the last has the alternatives."""
+    """Make tokens; the one before the last has the alternatives, and no log-probability of its own."""
     made: list[dict[str, Any]] = [{"token": one, "logprob": 0.0, "top_logprobs": []} for one in texts]
+    made[-2]["logprob"] = None
     made[-2]["top_logprobs"] = [{"token": word, "logprob": math.log(p)} for word, p in top.items()]
     return made
 
@@ -126,7 +141,26 @@ def test_log_probabilities(logprobs: Any, share: float | None) -> None:
 def test_log_probabilities_that_are_none(value: Any) -> None:
     logprobs = tokens('{"answer": "', "yes", '"}', no=0.25)
     logprobs[1]["top_logprobs"].append({"token": "yes", "logprob": value})
-    assert answer_probability(ChatReply(TEXT, logprobs), "answer") == 0.0
+    assert answer_probability(ChatReply(TEXT, logprobs), "answer") is None  # not that it is false
+
+
+@pytest.mark.parametrize(
+    ("word", "top", "share"),
+    [
+        ("yes", {"no": 0.25}, 2 / 3),
+        ("no", {"yes": 0.25}, 1 / 3),
+        ("yes", {"No": 0.25, "yes": 0.0}, 2 / 3),
+        ("yes", {"yes": 0.5, "no": 0.25}, 2 / 3),
+        ("yes", {"maybe": 0.25}, 1.0),
+    ],
+)
+def test_the_token_itself_counts_when_it_is_not_among_its_alternatives(
+    word: str, top: dict[str, float], share: float
+) -> None:
+    logprobs = tokens('{"answer": "', word, '"}')
+    listed = [{"token": one, "logprob": math.log(p) if p else -9999.0} for one, p in top.items()]
+    logprobs[1] |= {"logprob": math.log(0.5), "top_logprobs": listed}
+    assert answer_probability(ChatReply(f'{{"answer": "{word}"}}', logprobs), "answer") == pytest.approx(share)
 
 
 @pytest.mark.parametrize(("word", "share"), [("yes", 0.8), ("no", 0.2), ("unsure", None)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import pickle
+import time
 
 import pytest
 
@@ -51,3 +53,57 @@ def test_escaped_keys_shortened_keys_and_further_ones() -> None:
     assert secret.removed("http://h/sk-in-the-path/v1") == "http://h/[key]/v1"
     assert secret.removed_from({"a": ["sk-in-the-path", 1, None]}) == {"a": ["[key]", 1, None]}
     assert "path" not in repr(secret)
+
+
+LONG = "sk-live-Zq8/77+aLp0xWv3Rt9Kd2mN4"
+SPELLINGS = {
+    "lower": LONG.lower(),
+    "upper": LONG.upper(),
+    "pieces": " ".join(LONG[place : place + 8] for place in range(0, len(LONG), 8)),
+    "list": '", "'.join(LONG[place : place + 5] for place in range(0, len(LONG), 5)),
+    "percent": LONG.replace("/", "%2f").replace("+", "%2B"),
+    "all percent": "".join(f"%{ord(one):02x}" for one in LONG),
+    "reversed": LONG[::-1],
+    "JSON": "".join(f"\\u{ord(one):04x}" for one in LONG),
+    "JSON in part": "".join(one if place % 2 else f"\\u{ord(one):04X}" for place, one in enumerate(LONG)),
+    "hexadecimal": LONG.encode().hex(),
+    "base64": base64.b64encode(LONG.encode()).decode(),
+    "base64 within": base64.b64encode(f"Bearer {LONG} is wrong".encode()).decode(),
+    "base64 within, shifted": base64.urlsafe_b64encode(f"Bearer: {LONG} is wrong".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_keys_in_other_spellings(spelling: str) -> None:
+    secret = Secret(LONG)
+    shown = f"bad key {SPELLINGS[spelling]}, sorry"
+    assert secret.stands_in(shown)
+    left = secret.removed(shown)
+    assert "[key]" in left
+    assert not secret.stands_in(left)
+
+
+def test_parts_of_keys_in_messages_and_in_data() -> None:
+    secret = Secret(LONG)
+    assert secret.removed("no key like sk-live-***mN4", part=6) == "no key like [key]-***mN4"
+    assert not secret.stands_in("it lives in sk-live")
+    assert secret.stands_in(f"key: {LONG[4:20]}")
+
+
+@pytest.mark.parametrize(
+    ("key", "left"), [("lm-studio", "[key]. not-lm-studios"), ("studio", "lm-studio. not-lm-studios")]
+)
+def test_short_keys_are_whole_words_or_no_secrets(key: str, left: str) -> None:
+    assert Secret(key).removed("lm-studio. not-lm-studios") == left
+    assert not Secret(key).stands_in("lm-studio")
+
+
+def test_a_key_of_other_signs_is_found_as_it_is() -> None:
+    assert Secret("!#%&/()=?+*~").removed("a !#%&/()=?+*~ b") == "a [key] b"
+
+
+def test_long_texts_are_read_quickly() -> None:
+    secret = Secret(LONG)
+    start = time.monotonic()
+    assert secret.removed(LONG[:-1] * 3_000) == "[key]"
+    assert time.monotonic() - start < 1

@@ -15,7 +15,8 @@ import pytest
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.chat_budget import Budget
-from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, EndpointError
+from kgneg.selfinstruct.chat_cache import ReplyCache
+from kgneg.selfinstruct.chat_endpoint import ChatEndpoint
 from kgneg.selfinstruct.chat_policy import RequestPolicy
 from kgneg.selfinstruct.decisions import Decisions
 from kgneg.selfinstruct.distill import Distiller
@@ -99,15 +100,23 @@ def test_the_right_answers_are_shown_when_wrong_ones_are_asked_for(endpoint: Fak
     assert all("also right" in one for one in asked)
 
 
-def test_it_goes_on_where_it_stood_and_gives_the_same_files(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+def test_it_goes_on_where_it_stood_and_gives_the_same_files(
+    endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     endpoint.answer = model
     made(endpoint, tmp_path / "whole").run(decider=Short())
     whole = len(endpoint.bodies)
     endpoint.bodies.clear()
-    endpoint.fault = lambda number, body: "401" if number == 9 else None  # it ends in the middle
-    with pytest.raises(EndpointError):
+    keep = ReplyCache.put
+
+    def full(cache: ReplyCache, key: str, reply: Any) -> None:
+        if len(endpoint.bodies) >= 9:
+            raise OSError("the disk is full")
+        keep(cache, key, reply)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):  # it ends in the middle
+        patch.setattr(ReplyCache, "put", full)
         made(endpoint, tmp_path / "parts").run(decider=Short())
-    endpoint.fault = lambda number, body: None
     made(endpoint, tmp_path / "parts").run(decider=Short())
     assert texts(tmp_path / "parts") == texts(tmp_path / "whole")
     assert len(endpoint.bodies) <= whole + 3  # what was under way
@@ -315,4 +324,5 @@ def test_a_key_that_the_model_repeats_is_written_nowhere(endpoint: FakeEndpoint,
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"triples.tsv", "negatives.tsv", "replies.sqlite", "report.json"} <= {path.name for path in files}
     assert not [path.name for path in files if KEY.encode() in path.read_bytes()]
-    assert "[key]" in (tmp_path / "triples.tsv").read_text(encoding="utf-8")
+    assert (tmp_path / "triples.tsv").read_text(encoding="utf-8") == ""  # what is left of such a reply is no data
+    assert "[key]" in (tmp_path / "malformed.jsonl").read_text(encoding="utf-8")

@@ -37,6 +37,22 @@ def test_unknown(text: str) -> None:
         make_judge(text)
 
 
+@pytest.mark.parametrize("model", ["@cf/meta/llama-3", "claude@20240620", "a@b@c"])
+def test_a_model_with_an_at(model: str) -> None:
+    judge = make_judge(f"chat:{model}@http://localhost:9/v1")
+    assert isinstance(judge, ChatJudge)
+    assert (judge.endpoint.model, judge.endpoint.base_url) == (model, "http://localhost:9/v1")
+
+
+@pytest.mark.parametrize(
+    "text", ["chat:qwen3@", "chat:@cf/meta/llama-3", "chat:m@localhost:8000", "chat:m@me:secret@h"]
+)
+def test_no_address_is_not_that_of_openai(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="has no address after the last '@'") as caught:
+        make_judge(text)
+    assert "secret" not in str(caught.value)
+
+
 def test_local_models() -> None:
     assert isinstance(make_judge("nli:tiny"), NLIJudge)
     assert isinstance(make_judge("causal:tiny"), CausalJudge)

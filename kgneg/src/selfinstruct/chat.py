@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from kgneg.core.cache import content_key
-from kgneg.core.validation import validate_count, validate_flag
+from kgneg.core.validation import validate_count, validate_flag, validate_number
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.chat_cache import ReplyCache
 from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, Outcome
@@ -62,6 +62,7 @@ class ChatJudge:
     :param cache: a file that keeps the replies, or a cache; ``None`` keeps nothing
     :param seed: the seed that is sent, plus the number of the vote; ``None`` sends none
     :param progress: show a bar
+    :raises InvalidInputError: if the temperature is no finite number of at least 0, or the votes are no count
     """
 
     def __init__(
@@ -86,7 +87,8 @@ class ChatJudge:
         self.prompt = JudgePrompt.load(prompt)
         self.votes = validate_count("votes", votes)
         self.both, self.logprobs = validate_flag("both", both), validate_flag("logprobs", logprobs)
-        self.temperature, self.seed, self.progress = temperature, seed, progress
+        self.temperature = None if temperature is None else validate_number("temperature", temperature)
+        self.seed, self.progress = seed, progress
         self.cache = ReplyCache(cache) if isinstance(cache, str | Path) else cache
         #: what happened so far: questions from the cache, contradictions, rows without verdict
         self.counts: Counter[str] = Counter()

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class _Spent:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: Decimal = Decimal(0)
+    reserved: int = 0
 
 
 class Budget:
@@ -47,13 +48,14 @@ class Budget:
     lost and may have been paid for, the whole reservation counts.
 
     With a path, what is spent is kept in a file, so the limit holds over all runs and processes that name the file.
+    What a process that was killed had reserved stays spent.
 
     :param tokens: the most tokens, of prompts and replies together; ``None`` for no limit
     :param cost: the most money, in the currency of the prices; ``None`` for no limit
-    :param input_price: of a million tokens of prompts
-    :param output_price: of a million tokens of replies
+    :param input_price: of a million tokens of prompts; 0 if they are free
+    :param output_price: of a million tokens of replies; 0 if they are free
     :param path: a JSON file that keeps what is spent
-    :raises InvalidInputError: if a limit or a price is negative, or there is a limit on money but no price
+    :raises InvalidInputError: if a limit or a price is negative, or there is a limit on money but not both prices
 
     >>> budget = Budget(tokens=100)
     >>> budget.reserve(60, 10) is not None, budget.reserve(30, 10) is None
@@ -65,15 +67,21 @@ class Budget:
         *,
         tokens: int | None = None,
         cost: float | str | None = None,
-        input_price: float | str = 0,
-        output_price: float | str = 0,
+        input_price: float | str | None = None,
+        output_price: float | str | None = None,
         path: str | Path | None = None,
     ) -> None:
         self.tokens = None if tokens is None else validate_count("tokens", tokens, 0)
         self.cost = None if cost is None else _amount("cost", cost)
-        self.input_price, self.output_price = _amount("input_price", input_price), _amount("output_price", output_price)
+        if self.cost is not None and (input_price is None or output_price is None):
+            given = f"got input_price={input_price} and output_price={output_price}"
+            raise InvalidInputError(
+                f"a limit of {self.cost} on money needs both prices, {given}. Give the missing one, 0 if it is free."
+            )
+        self.input_price = _amount("input_price", 0 if input_price is None else input_price)
+        self.output_price = _amount("output_price", 0 if output_price is None else output_price)
         if self.cost is not None and not (self.input_price or self.output_price):
-            raise InvalidInputError(f"a limit of {self.cost} on money needs prices. Give input_price and output_price.")
+            raise InvalidInputError(f"a limit of {self.cost} on money needs a price above 0. Limit tokens instead.")
         self.path = None if path is None else Path(path)
         self._spent = _Spent()
         self._lock = threading.Lock()
@@ -104,6 +112,7 @@ class Budget:
             if self.cost is not None and spent.cost + price > self.cost:
                 return None
             self._add(spent, input_tokens, output_tokens)
+            spent.reserved += input_tokens + output_tokens
         return Reservation(input_tokens, output_tokens)
 
     def settle(self, reserved: Reservation, input_tokens: int, output_tokens: int) -> None:
@@ -111,10 +120,11 @@ class Budget:
 
         :param reserved: the reservation
         :param input_tokens: tokens of the prompt; 0 with 0 below for a request that was turned away
-        :param output_tokens: tokens of the reply
+        :param output_tokens: tokens of the reply; where it is lost, both as they were reserved
         """
         with self._open() as spent:
             self._add(spent, input_tokens - reserved.input_tokens, output_tokens - reserved.output_tokens)
+            spent.reserved = max(0, spent.reserved - reserved.input_tokens - reserved.output_tokens)
 
     def spent(self) -> dict[str, float]:
         """Return what is spent, reservations included.
@@ -127,6 +137,14 @@ class Budget:
                 "output_tokens": spent.output_tokens,
                 "cost": float(spent.cost),
             }
+
+    def reserved(self) -> int:
+        """Return what is reserved and not settled, by all who share the file.
+
+        :returns: tokens of prompts and replies
+        """
+        with self._open(write=False) as spent:
+            return spent.reserved
 
     def limits(self) -> str:
         """Return the limits in words.
@@ -164,7 +182,7 @@ class Budget:
     def _write(self, spent: _Spent) -> None:
         if self.path is None:
             return
-        content = {name: getattr(spent, name) for name in ("input_tokens", "output_tokens")} | {"cost": str(spent.cost)}
+        content = asdict(spent) | {"cost": str(spent.cost)}
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
@@ -177,6 +195,7 @@ class Budget:
                 validate_count("input_tokens", content["input_tokens"], 0),
                 validate_count("output_tokens", content["output_tokens"], 0),
                 _amount("cost", content["cost"]),
+                validate_count("reserved", content.get("reserved", 0), 0),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInputError(

@@ -24,12 +24,17 @@ def _checksum(key: str, value: str) -> str:
     return hashlib.blake2b(f"{key}\n{value}".encode(), digest_size=16).hexdigest()
 
 
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Return whether an error is about what the file holds, rather than about reaching it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 class ReplyCache:
     """Replies by the hash of everything that was asked; only what was read without a fault is ever put in.
 
     One SQLite file, which several threads and processes may use at once. Every entry has a checksum: one that does not
-    match counts as missing. A file that is no database is put aside with a warning. When the file cannot be written,
-    replies are simply not kept, with a warning.
+    match counts as missing. A file that is damaged is put aside with a warning, also when the damage shows only later,
+    and a new one begins. When the file cannot be written, replies are simply not kept, with a warning.
 
     :param path: the file; its folder is created at first use
 
@@ -46,7 +51,7 @@ class ReplyCache:
     def _forget(self) -> None:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._process = 0
+        self._process = self._file = 0
         self._unusable = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,15 +107,45 @@ class ReplyCache:
         if self._unusable:
             return []
         try:
-            connection = self._connected()
-            with connection:
-                return connection.execute(query, values).fetchall()
+            try:
+                return self._execute(query, values)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._begin_anew(error)
+                return self._execute(query, values)
         except (sqlite3.Error, OSError) as error:
             self._unusable = True
             logger.warning(
                 "cannot use %s: %s. Replies are not kept. Name a file in a writable folder.", self.path, error
             )
             return []
+
+    def _execute(self, query: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
+        connection = self._connected()
+        with connection:
+            return connection.execute(query, values).fetchall()
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Put a file aside that turned out to be damaged, unless another process has done so."""
+        from filelock import FileLock
+
+        self.close()
+        with FileLock(f"{self.path}.lock", timeout=_PATIENCE):
+            if self.path.exists() and self.path.stat().st_ino == self._file:
+                self._put_aside(error)
+
+    def _put_aside(self, error: sqlite3.DatabaseError) -> None:
+        aside = f"{self.path.name}.damaged"
+        logger.warning(
+            "%s is damaged or no database (%s); it is now %s and a new one begins. What it held is asked for again, "
+            "unless you put an undamaged copy in its place.",
+            *(self.path, error, aside),
+        )
+        for ending in ("", "-wal", "-shm"):  # a log that stays would be played back into the new file
+            part = self.path.with_name(self.path.name + ending)
+            if part.exists():
+                part.replace(self.path.with_name(aside + ending))
 
     def _connected(self) -> sqlite3.Connection:
         """Return a connection of this process; one that was made before a fork is left alone."""
@@ -121,6 +156,7 @@ class ReplyCache:
             # SQLite does not wait for others while a new file becomes one with a write-ahead log
             with FileLock(f"{self.path}.lock", timeout=_PATIENCE):
                 self._connection = self._whole()
+                self._file = self.path.stat().st_ino
             self._process = os.getpid()
         return self._connection
 
@@ -129,11 +165,9 @@ class ReplyCache:
         try:
             return self._opened()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if not _is_damage(error):
                 raise
-            aside = self.path.with_name(self.path.name + ".damaged")
-            logger.warning("%s is no database (%s); it is now %s and a new one begins", self.path, error, aside.name)
-            self.path.replace(aside)
+            self._put_aside(error)
             return self._opened()
 
     def _opened(self) -> sqlite3.Connection:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from kgneg.core.errors import InvalidInputError, KgnegError
-from kgneg.core.validation import validate_count
+from kgneg.core.validation import validate_count, validate_number
 from kgneg.selfinstruct.chat_budget import Budget
 from kgneg.selfinstruct.chat_policy import RequestPolicy
 from kgneg.selfinstruct.chat_reply import ChatReply
@@ -26,8 +28,15 @@ ValueT = TypeVar("ValueT")
 _OFFICIAL = "https://api.openai.com/v1"
 _OWN = {"model", "messages", "n", "stream", "max_tokens", "logprobs", "top_logprobs"}
 _LONGEST = 200
-#: parts of a path that look like a key: a usual beginning, or many letters with digits and no word between hyphens
-_KEY = re.compile(r"(?:sk|pk|rk|gsk|hf|xai|key|api|token)[-_][\w-]{8,}|(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\w{24,}")
+#: characters of somebody else's text that are looked at for a message, and of a part of the key that hide there
+_READ, _HIDDEN = 8192, 6
+#: seconds between two looks at whether the caller has been cancelled
+_LOOK = 0.1
+#: parts of a path that look like a key: a usual beginning and a digit, or many letters with digits and no hyphen
+_KEY = re.compile(
+    r"(?:sk|pk|rk|gsk|hf|xai)[-_](?=\D*\d)[\w-]{8,}|(?:key|api|token)[-_](?=\D*\d)[\w-]{16,}"
+    r"|(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\w{24,}"
+)
 
 
 class EndpointError(KgnegError, RuntimeError):
@@ -44,6 +53,7 @@ class ChatRequest:
     :param temperature: how far replies vary; ``None`` leaves it to the endpoint
     :param seed: the seed of the reply; ``None`` leaves it to the endpoint
     :param logprobs: ask for log-probabilities
+    :raises InvalidInputError: if the temperature is no finite number of at least 0
     """
 
     key: str
@@ -52,6 +62,10 @@ class ChatRequest:
     temperature: float | None = 0.0
     seed: int | None = None
     logprobs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None:
+            validate_number("temperature", self.temperature)
 
 
 @dataclass(frozen=True)
@@ -69,8 +83,13 @@ class Outcome(Generic[ValueT]):
 class ChatEndpoint:
     """Asks a model behind the protocol of OpenAI's chat completions.
 
-    The key is read from the environment when it is needed. It stands in no message, log, file, hash or ``repr``, also
-    where the endpoint repeats it.
+    The key is read from the environment when it is needed. It stands in no message, log, file or ``repr``, also where
+    the endpoint repeats it: a reply that has the key or a long part of it is malformed, and the key is cut out of what
+    is kept of it for inspection. A key of fewer than 8 characters, such as local servers take, counts as no secret, and
+    one of fewer than 12 does not in replies.
+
+    Questions go to the address and nowhere else: redirects are not followed, and ``OPENAI_ORG_ID``,
+    ``OPENAI_PROJECT_ID`` and ``OPENAI_CUSTOM_HEADERS`` are sent to OpenAI only.
 
     :param model: the name of the model
     :param base_url: the address, such as ``http://localhost:8000/v1``; ``None`` for that of OpenAI
@@ -81,7 +100,8 @@ class ChatEndpoint:
     :param extra: further fields of every request, such as ``{"top_p": 0.9}``; ``max_completion_tokens`` replaces
         ``max_tokens`` for models that want it
     :param json_mode: ask the endpoint to reply in JSON; not all of them can
-    :raises InvalidInputError: if the address is no plain http address, or a further field is one of our own
+    :raises InvalidInputError: if the address is no plain http address, or a further field is one of our own or nothing
+        that JSON can spell
 
     >>> ChatEndpoint(model="tiny", base_url="http://localhost:8000/v1", api_key="sk-1")
     ChatEndpoint(model='tiny', base_url='http://localhost:8000/v1')
@@ -110,13 +130,21 @@ class ChatEndpoint:
                 "Set such a variable and give its name."
             )
         self.api_key_env = api_key_env
-        #: whether a request has succeeded so far
+        #: whether a request has succeeded so far, in an earlier run or in this one
         self.answered = False
+        #: whether a request has succeeded with this key
+        self.admitted = False
         self.policy = RequestPolicy() if policy is None else policy
         self.budget = Budget() if budget is None else budget
         self.extra = dict(extra or {})
         if wrong := sorted(_OWN & set(self.extra)):
             raise InvalidInputError(f"extra must not have {', '.join(wrong)}, which kgneg sets itself. Leave it out.")
+        try:
+            json.dumps(self.extra, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInputError(
+                f"extra must be what JSON can spell: {error}. Use texts, finite numbers, lists and dicts."
+            ) from None
         if "max_completion_tokens" in self.extra:
             validate_count("max_completion_tokens", self.extra["max_completion_tokens"])
         self.json_mode = bool(json_mode)
@@ -144,10 +172,14 @@ class ChatEndpoint:
     def identity(self) -> dict[str, Any]:
         """Return what replies depend on, without any secret.
 
-        :returns: the address, the model and further fields of requests
+        :returns: the address, the model and further fields of requests; also a hash of the address if it is not shown
+            as a whole, because other addresses have other replies
         """
         given = {"base_url": self._address, "model": self.model, "extra": self.extra, "json_mode": self.json_mode}
-        return dict(self._known().removed_from(given))
+        shown = dict(self._known().removed_from(given))
+        if shown["base_url"] != self._address:
+            shown["address"] = hashlib.blake2b(self._address.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        return shown
 
     def most_tokens(self, request: ChatRequest) -> int:
         """Return the most tokens that the reply to a question can have.
@@ -180,10 +212,13 @@ class ChatEndpoint:
         """Return a text of somebody else's in one printable line, without the key.
 
         :param text: the text
-        :param limit: the most characters; ``None`` keeps all, with its lines
+        :param limit: the most characters; ``None`` keeps all, with its lines, as in a reply, where short keys and parts
+            of a key may be words
         :returns: the text that can be shown
         """
-        text = self.secret().removed(text).encode("utf-8", "replace").decode("utf-8")
+        secret = self.secret()
+        text = secret.removed(text, short=False) if limit is None else secret.removed(text[:_READ], part=_HIDDEN)
+        text = text.encode("utf-8", "replace").decode("utf-8")
         if limit is None:
             return text
         line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
@@ -197,6 +232,8 @@ class ChatEndpoint:
         malformed: Callable[[ChatRequest, str, str], None] | None = None,
     ) -> None:
         """Ask many questions at once and hand each outcome over as it comes, in no fixed order.
+
+        An interrupt ends the asking, also where an event loop is running, as in a notebook.
 
         :param requests: the questions; taken one by one when there is room for another
         :param parse: reads a reply; raises :class:`~kgneg.selfinstruct.chat_reply.MalformedReplyError` if it is not as
@@ -214,20 +251,36 @@ class ChatEndpoint:
             asyncio.run(session.run(requests, done))
             return
         with ThreadPoolExecutor(1) as pool:  # in a notebook, where a loop is running already
-            pool.submit(asyncio.run, session.run(requests, done)).result()
+            running = pool.submit(asyncio.run, session.run(requests, done))
+            try:
+                _wait_for(running)
+            except BaseException:
+                session.cancel()
+                raise
+
+
+def _wait_for(running: Future[None]) -> None:
+    """Wait for another thread, unless the task that waits is cancelled: a loop tells it so, and raises nothing here."""
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    while not wait([running], _LOOK).done:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+    running.result()
 
 
 def _plain_address(address: str) -> str:
     """Return the address; one with a user name, a password or a query is refused without repeating it."""
     try:
         parts = urlsplit(address)
-        plain = parts.scheme in ("http", "https") and bool(parts.hostname)
+        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # reading it checks it
+        plain = plain and address.isprintable() and " " not in address
         secret = "@" in parts.netloc or bool(parts.query) or bool(parts.fragment)
     except ValueError:
         plain = secret = False
     if not plain or secret:
         raise InvalidInputError(
-            "base_url must be an address such as http://localhost:8000/v1, without user name, key or query. "
-            "Put a key into an environment variable and name it with api_key_env."
+            "base_url must be an address such as http://localhost:8000/v1, with a port of at most 65535 and without "
+            "spaces, user name, key or query. Put a key into an environment variable and name it with api_key_env."
         )
     return address.rstrip("/")

@@ -7,8 +7,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from kgneg.core.errors import InvalidInputError
-from kgneg.core.validation import validate_count
+from kgneg.core.validation import validate_count, validate_number
 
 __all__ = ["Pace", "RequestPolicy"]
 
@@ -25,7 +24,7 @@ class RequestPolicy:
     :param longest_wait: seconds of a wait at most, also where the endpoint asks for a longer one
     :param requests_per_minute: the most requests begun in a minute, by this process; ``None`` for no limit
     :param give_up_after: requests in a row that fail after all their tries, until the rest is not tried any more;
-        ``None`` for never
+        ``None`` for never. Faults of one text only, such as one that is too long or flagged, do not count
     :raises InvalidInputError: if a number is out of range
 
     >>> RequestPolicy(first_wait=1).wait("key", 3) <= 4
@@ -47,13 +46,11 @@ class RequestPolicy:
         validate_count("format_retries", self.format_retries, 0)
         if self.give_up_after is not None:
             validate_count("give_up_after", self.give_up_after)
-        for name in ("timeout", "requests_per_minute"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InvalidInputError(f"{name} must be a number above 0, got {value!r}")
-        for name in ("first_wait", "longest_wait"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InvalidInputError(f"{name} must be a number of at least 0, got {getattr(self, name)!r}")
+        validate_number("timeout", self.timeout, above=True)
+        if self.requests_per_minute is not None:
+            validate_number("requests_per_minute", self.requests_per_minute, above=True)
+        validate_number("first_wait", self.first_wait)
+        validate_number("longest_wait", self.longest_wait)
 
     def wait(self, key: str, tries: int, asked: float | None = None) -> float:
         """Return the seconds to wait after a failed try.
@@ -80,6 +77,7 @@ class Pace:
     def __init__(self, per_minute: float | None) -> None:
         self._gap = 0.0 if per_minute is None else 60.0 / per_minute
         self._next = 0.0
+        self._turn = asyncio.Lock()
 
     def hold(self, seconds: float) -> None:
         """Let no request begin for some time.
@@ -90,8 +88,8 @@ class Pace:
 
     async def turn(self) -> None:
         """Wait until a request may begin."""
-        begin = max(self._next, time.monotonic())
-        if self._gap:
-            self._next = begin + self._gap  # the place in the queue is taken before others can look
-        while (wait := begin - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
+        async with self._turn:  # one after another, so that a hold meets all who wait
+            now = time.monotonic()
+            while (wait := self._next - time.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            self._next = max(self._next, now) + self._gap

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -75,7 +74,8 @@ def read_usage(body: Any) -> tuple[int, int] | None:
     """Return what a request has used.
 
     :param body: the body of the response
-    :returns: tokens of the prompt and of the reply, or ``None`` if the endpoint does not say so
+    :returns: tokens of the prompt and of the reply, or ``None`` if the endpoint does not say so, or says what cannot
+        be: no token of the prompt, or none of a reply that has a text
     """
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
@@ -83,7 +83,15 @@ def read_usage(body: Any) -> tuple[int, int] | None:
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     if not all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in counts):
         return None
-    return int(counts[0] or 0), int(counts[1] or 0)
+    prompt, reply = int(counts[0] or 0), int(counts[1] or 0)
+    return None if not prompt or (not reply and _has_text(body)) else (prompt, reply)
+
+
+def _has_text(body: dict[str, Any]) -> bool:
+    try:
+        return bool(read_completion(body).text)
+    except MalformedReplyError as error:
+        return bool(error.text)
 
 
 def read_completion(body: Any) -> ChatReply:
@@ -97,7 +105,10 @@ def read_completion(body: Any) -> ChatReply:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise MalformedReplyError("the response has no choices with a message")
+        said = body.get("error") if isinstance(body, dict) else None
+        said = said.get("message", said) if isinstance(said, dict) else said
+        told = "" if not said else f", but an error: {said if isinstance(said, str) else json.dumps(said)}"
+        raise MalformedReplyError(f"the response has no choices with a message{told}")
     text = message.get("content")
     shown = text if isinstance(text, str) else ""
     finish = choice.get("finish_reason")
@@ -141,14 +152,13 @@ def _is_token(one: Any) -> bool:
 
 
 def _share(token: dict[str, Any], yes: str, no: str) -> float | None:
-    """Return the share of a token's alternatives that begin one answer rather than the other."""
+    """Return the share of a token and its alternatives that begin one answer rather than the other."""
     top = token.get("top_logprobs")
     if not isinstance(top, list) or not top:
         return _alone(token, yes, no)
-    alternatives: Iterable[Any] = top
     mass = {yes: 0.0, no: 0.0}
     seen = set()
-    for one in alternatives:
+    for one in (token, *top):  # endpoints need not list the token itself
         value = one.get("logprob") if _is_token(one) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not value <= 0 or one["token"] in seen:
             continue
@@ -157,8 +167,11 @@ def _share(token: dict[str, Any], yes: str, no: str) -> float | None:
         for answer in (yes, no):
             if word and answer.startswith(word):
                 mass[answer] += math.exp(value)
-    total = mass[yes] + mass[no]
-    return mass[yes] / total if total > 0 else None
+    chosen = token["token"].strip(_MARKS).casefold()
+    said = next((answer for answer in (yes, no) if chosen and answer.startswith(chosen)), None)
+    if said is None or not mass[said]:
+        return None  # what was said has no probability, so the others tell nothing
+    return mass[yes] / (mass[yes] + mass[no])
 
 
 def _alone(token: dict[str, Any], yes: str, no: str) -> float | None:

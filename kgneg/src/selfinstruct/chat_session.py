@@ -6,10 +6,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kgneg.core.errors import MissingExtraError
+from kgneg.selfinstruct.chat_client import open_client
 from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, ChatRequest, EndpointError, Outcome
+from kgneg.selfinstruct.chat_fault import Fault, status_fault
 from kgneg.selfinstruct.chat_policy import Pace
 from kgneg.selfinstruct.chat_reply import ChatReply, MalformedReplyError, read_completion, read_usage, strict_json
 from kgneg.selfinstruct.chat_secret import hidden_in_logs
@@ -23,24 +25,20 @@ logger = logging.getLogger(__name__)
 
 ValueT = TypeVar("ValueT")
 
-_PASSING = {408, 409, 425, 429}
-_HOPELESS = 401
-#: hopeless as well, unless some requests succeed: then it is about the text, such as one that was flagged
-_REFUSED = {403, 404}
+_NO_KEY = 401
+#: about the model, the rights of the key, or one text only, such as one that was flagged
+_REFUSED = {_NO_KEY, 403, 404}
+#: refusals before any success until they are an error; a wrong key is one at once
+_MOST_REFUSED = 3
+#: characters of a malformed reply that are kept for inspection
+_KEPT = 100_000
 #: tokens that a chat template may add to the messages
 _TEMPLATE_TOKENS = 256
+#: how often to look, and seconds between, whether others who share a budget have left something of what they reserved;
+#: a process that was killed leaves nothing, so there is an end
+_LOOKS, _PAUSE = 20, 0.25
 _TOP_LOGPROBS = 5
 _SEED_STEP = 1_000_003
-
-
-class _Fault(Exception):  # noqa: N818 - it never leaves this module
-    """A try that failed."""
-
-    def __init__(
-        self, reason: str, *, passing: bool, paid: bool, wait: float | None = None, refused: bool = False
-    ) -> None:
-        super().__init__(reason)
-        self.reason, self.passing, self.paid, self.wait, self.refused = reason, passing, paid, wait, refused
 
 
 class Session(Generic[ValueT]):
@@ -62,31 +60,37 @@ class Session(Generic[ValueT]):
         self.pace = Pace(self.policy.requests_per_minute)
         self.failed_in_a_row = 0
         self.stopped = ""
-        self.under_way = self.refused = 0
+        self.under_way = self.waiting_for_others = 0
+        self.refused: list[EndpointError] = []
         self._client: Any = None
+        self._cancelled = False
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None] | None = None
 
     async def run(self, requests: Iterable[ChatRequest], done: Callable[[ChatRequest, Outcome[ValueT]], None]) -> None:
         """Ask all questions.
 
         :param requests: the questions
         :param done: gets each question and its outcome
-        :raises MissingExtraError: if the client is not installed
+        :raises EndpointError: if the endpoint turns every request away
         """
-        try:
-            from openai import AsyncOpenAI
-        except ImportError as error:
-            raise MissingExtraError("openai is not installed: pip install 'kgneg[chat]'") from error
+        self._running = asyncio.get_running_loop(), asyncio.current_task()
+        if self._cancelled:
+            return
         self.settled = asyncio.Condition()
-        secret = self.endpoint.secret()
-        client = AsyncOpenAI(
-            api_key=secret.value or "unused",
-            base_url=self.endpoint.address,
-            timeout=self.policy.timeout,
-            max_retries=0,  # tries are ours, each with its own reservation
-        )
-        with hidden_in_logs(secret):
-            async with client as self._client:
+        with hidden_in_logs(self.endpoint.secret()):
+            async with open_client(self.endpoint, self.policy.timeout) as self._client:
                 await self._work(iter(requests), done)
+        if self.refused and not self.endpoint.answered:
+            raise self.refused[0] from None
+
+    def cancel(self) -> None:
+        """End the round, from any thread; what is under way is cut off and nothing else is sent."""
+        self._cancelled = True
+        if self._running is not None:
+            loop, task = self._running
+            if task is not None:
+                with suppress(RuntimeError):  # the loop is closed, so the round is over
+                    loop.call_soon_threadsafe(task.cancel)
 
     async def _work(self, waiting: Iterator[ChatRequest], done: Callable[[ChatRequest, Outcome[ValueT]], None]) -> None:
         """Let workers take one question after another until none is left."""
@@ -111,19 +115,19 @@ class Session(Generic[ValueT]):
                 return Outcome(None, self.stopped)
             try:
                 value = await self._try(request, faults + misread)
-            except _Fault as fault:
-                reason, final, wait = fault.reason, not fault.passing, fault.wait
+            except Fault as fault:
+                reason, wait = fault.reason, fault.wait
                 faults += 1
-                final = final or faults > self.policy.retries
-                if final and (fault.passing or fault.refused):
-                    self._count_failure(reason)
+                final = not fault.passing or faults > self.policy.retries
+                if final and not fault.of_the_text:
+                    self._count_failure(reason, fault.ends)
             except MalformedReplyError as error:
                 fault_text = self.endpoint.clean(str(error))
                 reason, final, wait = f"malformed: {fault_text}", error.final, None
                 misread += 1
                 self.counts["malformed"] += 1
                 if self.malformed is not None:
-                    self.malformed(request, self.endpoint.clean(error.text, None), fault_text)
+                    self.malformed(request, self.endpoint.clean(error.text[:_KEPT], None), fault_text)
                 final = final or misread > self.policy.format_retries
             else:
                 self.failed_in_a_row = 0
@@ -133,11 +137,13 @@ class Session(Generic[ValueT]):
             self.counts["retries"] += 1
             await asyncio.sleep(self.policy.wait(request.key, faults + misread, wait))
 
-    def _count_failure(self, reason: str) -> None:
+    def _count_failure(self, reason: str, ends: bool) -> None:
+        """Count a question without a reply, and stop if no other will have one."""
         self.failed_in_a_row += 1
         limit = self.policy.give_up_after
-        if limit is not None and self.failed_in_a_row >= limit and not self.stopped:
-            self.stopped = f"gave up after {limit} failures in a row: {reason}"
+        many = limit is not None and self.failed_in_a_row >= limit
+        if (ends or many) and not self.stopped:
+            self.stopped = f"gave up: {reason}" if ends else f"gave up after {limit} failures in a row: {reason}"
             logger.warning("%s: %s. The rest is not asked; run again to go on.", self.endpoint.base_url, self.stopped)
 
     async def _try(self, request: ChatRequest, tries: int) -> ValueT:
@@ -149,7 +155,9 @@ class Session(Generic[ValueT]):
             self.counts["requests"] += 1
             body = await self._send(request, tries)
             used = read_usage(body)
-            reply = self._clean(read_completion(body))
+            reply = read_completion(body)
+            if self.endpoint.secret().stands_in(reply.text):  # such a text is no data, nor is what is left without it
+                raise MalformedReplyError("the reply repeats the key", text=reply.text)
             try:
                 return self.parse(reply)
             except MalformedReplyError as error:
@@ -158,23 +166,18 @@ class Session(Generic[ValueT]):
         except EndpointError:
             used = (0, 0)
             raise
-        except _Fault as fault:
+        except Fault as fault:
             used = None if fault.paid else (0, 0)
             raise
         finally:
-            if used is not None:
-                self.endpoint.budget.settle(reserved, *used)
-                self._check_bound(reserved, used)
-            self.counts["input_tokens"] += reserved.input_tokens if used is None else used[0]
-            self.counts["output_tokens"] += reserved.output_tokens if used is None else used[1]
+            used = (reserved.input_tokens, reserved.output_tokens) if used is None else used
+            self.endpoint.budget.settle(reserved, *used)
+            self._check_bound(reserved, used)
+            self.counts["input_tokens"] += used[0]
+            self.counts["output_tokens"] += used[1]
             self.under_way -= 1
             async with self.settled:
                 self.settled.notify_all()
-
-    def _clean(self, reply: ChatReply) -> ChatReply:
-        """Return a reply without the key, in case the endpoint repeats it."""
-        text = self.endpoint.clean(reply.text, None)
-        return reply if text == reply.text else ChatReply(text=text)
 
     def _check_bound(self, reserved: Reservation, used: tuple[int, int]) -> None:
         """Warn once when the endpoint charges more than a question can cost by what was sent."""
@@ -189,24 +192,26 @@ class Session(Generic[ValueT]):
     async def _reserve(self, request: ChatRequest) -> Reservation:
         """Reserve the most that a question can cost, as soon as what is under way leaves room for it."""
         text = sum(len(one["content"].encode("utf-8", "replace")) for one in request.messages)
-        more = (
-            len(json.dumps(self.endpoint.extra, indent=2, default=str)) if self.endpoint.extra else 0
-        )  # such as tools
+        more = len(json.dumps(self.endpoint.extra, indent=2)) if self.endpoint.extra else 0  # such as tools
         most = text + more + _TEMPLATE_TOKENS  # a token has at least one byte
         reply = self.endpoint.most_tokens(request)
+        looks = _LOOKS
         async with self.settled:
             while not self.stopped:
                 reserved = self.endpoint.budget.reserve(most, reply)
                 if reserved is not None:
                     self.under_way += 1
                     return reserved
-                if not self.under_way:
+                if self.under_way:
+                    await self.settled.wait()
+                elif looks and self.endpoint.budget.reserved():  # others mostly use less than they have reserved
+                    looks -= 1
+                    await asyncio.sleep(_PAUSE)
+                else:
                     self.stopped = f"budget: {self.endpoint.budget.limits()} would be exceeded"
                     logger.warning("%s. The rest is not asked.", self.stopped)
                     self.settled.notify_all()
-                    break
-                await self.settled.wait()
-        raise _Fault(self.stopped, passing=False, paid=False)
+        raise Fault(self.stopped)
 
     async def _send(self, request: ChatRequest, tries: int) -> Any:
         """Send a question and return the body of the response, within the time limit."""
@@ -216,18 +221,18 @@ class Session(Generic[ValueT]):
         try:
             response = await asyncio.wait_for(self._create(request, tries), limit)
         except (TimeoutError, openai.APITimeoutError):
-            raise _Fault(f"endpoint: no reply within {limit:g} seconds", passing=True, paid=True) from None
+            raise Fault(f"endpoint: no reply within {limit:g} seconds", passing=True, paid=True) from None
         except openai.APIStatusError as error:
-            raise await self._status_fault(error) from None
+            raise await self._turned_down(error) from None
         except openai.APIConnectionError as error:
             cause = type(error.__cause__).__name__ if error.__cause__ else "no cause given"
             reached = cause not in ("ConnectError", "ConnectTimeout")
-            raise _Fault(f"endpoint: connection failed ({cause})", passing=True, paid=reached) from None
+            raise Fault(f"endpoint: connection failed ({cause})", passing=True, paid=reached) from None
         except UnicodeError:  # half a character cannot be sent
-            raise _Fault("the question is no valid text", passing=False, paid=False) from None
+            raise Fault("the question is no valid text", of_the_text=True) from None
         except openai.OpenAIError as error:
-            raise _Fault(f"endpoint: {type(error).__name__}", passing=False, paid=True) from None
-        self.endpoint.answered = True
+            raise Fault(f"endpoint: {type(error).__name__}", paid=True) from None
+        self.endpoint.answered = self.endpoint.admitted = True
         try:
             return strict_json(response.content)
         except MalformedReplyError as error:
@@ -253,48 +258,33 @@ class Session(Generic[ValueT]):
             **fields,
         )
 
-    async def _never_answered(self) -> bool:
-        """Return whether no request has succeeded, when those under way have an outcome or are turned away too."""
+    async def _none_succeeds(self) -> None:
+        """Wait until a request has succeeded, or those under way have an outcome or are turned away too."""
         async with self.settled:
-            self.refused += 1
+            self.waiting_for_others += 1
             self.settled.notify_all()
             try:
-                while not self.endpoint.answered and self.under_way > self.refused:
+                while not self.endpoint.answered and self.under_way > self.waiting_for_others:
                     await self.settled.wait()
             finally:
-                self.refused -= 1
-        return not self.endpoint.answered
+                self.waiting_for_others -= 1
 
-    async def _status_fault(self, error: Any) -> _Fault:
-        """Return what a status other than success means."""
+    async def _turned_down(self, error: Any) -> Fault:
+        """Return what a status other than success means, or raise when it means that none will succeed."""
         status = error.status_code
-        said = self.endpoint.clean(_message(error))
-        reason = f"endpoint: status {status}" + (f" ({said})" if said else "")
-        if status == _HOPELESS or (status in _REFUSED and await self._never_answered()):
-            raise EndpointError(
-                f"{self.endpoint.base_url} turns requests away, status {status}: {said or 'no message'}. Check the key "
-                f"in {self.endpoint.api_key_env}, the model {self.endpoint.model!r} and the address."
-            ) from None
-        wait = _retry_after(error.response.headers.get("retry-after"))
-        passing = (status in _PASSING or status >= 500) and error.code != "insufficient_quota"
-        if status == 429 and passing:
-            self.pace.hold(min(wait or 0.0, self.policy.longest_wait))
-        return _Fault(
-            reason, passing=passing, paid=status >= 500 or status == 408, wait=wait, refused=status in _REFUSED
-        )
-
-
-def _message(error: Any) -> str:
-    """Return what the endpoint says about a fault."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else body
-    return message if isinstance(message, str) else "" if message is None else json.dumps(message)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Return the seconds that an endpoint asks to wait, if it says so in seconds."""
-    try:
-        seconds = float(value or "nan")
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
+        fault = status_fault(error, self.endpoint.clean)
+        if status == 429 and fault.passing:
+            self.pace.hold(min(fault.wait or 0.0, self.policy.longest_wait))
+        if status not in _REFUSED:
+            return fault
+        await self._none_succeeds()
+        if not (self.endpoint.admitted if status == _NO_KEY else self.endpoint.answered):
+            said = self.endpoint.clean(fault.reason.removeprefix("endpoint: "))
+            refusal = EndpointError(
+                f"{self.endpoint.base_url} turns requests away, {said}. Check the key in {self.endpoint.api_key_env}, "
+                f"the model {self.endpoint.model!r} and the address."
+            )
+            self.refused.append(refusal)
+            if status == _NO_KEY or len(self.refused) > _MOST_REFUSED:
+                raise refusal from None
+        return fault

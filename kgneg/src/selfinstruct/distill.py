@@ -203,8 +203,7 @@ class Distiller:
         waiting = iter(asked)
         while block := list(islice(waiting, _BLOCK)):
             kept = self._cache.get([request.key for _, (request, _) in block])
-            clean = self.endpoint.secret().removed_from
-            found: dict[str, list[str]] = {key: clean(value) for key, value in kept.items() if _is_phrases(value)}
+            found: dict[str, list[str]] = {key: value for key, value in kept.items() if _is_phrases(value)}
             self.endpoint.answered |= bool(found)
             limit = self.settings.max_characters  # it may have been higher when a reply was kept
             found = {key: many for key, many in found.items() if all(len(one) <= limit for one in many)}
@@ -239,8 +238,7 @@ class Distiller:
             self.folder.add_malformed(about[request.key] | {"fault": fault, "text": text})
 
         def read(reply: ChatReply) -> list[str]:
-            items = read_items(reply, stage, self.settings.max_characters)
-            return list(self.endpoint.secret().removed_from(items))  # a key may be escaped in the JSON text
+            return read_items(reply, stage, self.settings.max_characters)
 
         if requests:
             self.endpoint.ask(requests, read, done, malformed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ def make_judge(
     """Make a judge of its spelling.
 
     A chat judge reads its key from the environment; its address and everything else that is written here is no secret.
+    Its address begins at the last ``@http``, so the name of the model may have an ``@`` as well; a name with an ``@``
+    needs an address.
 
     :param text: one of the forms in :data:`KINDS`
     :param verbalizer: how triples are put into words: a name, a file or a verbalizer
@@ -62,9 +65,15 @@ def _chat(value: str, verbalizer: Any, tokens: int | None, store: Path | None) -
     from kgneg.selfinstruct.chat_budget import Budget
     from kgneg.selfinstruct.chat_endpoint import ChatEndpoint
 
-    model, _, address = value.partition("@")
+    found = re.fullmatch(r"(.*)@(https?://.*)", value, re.IGNORECASE | re.DOTALL)
+    if found is None and "@" in value:  # an empty variable, mostly; the key must not go to somebody else
+        raise InvalidInputError(
+            f"the judge 'chat:{value.partition('@')[0]}@...' has no address after the last '@'. Write one that begins "
+            "with http:// or https://, such as chat:qwen3@http://localhost:8000/v1."
+        )
+    model, address = (value, None) if found is None else found.groups()
     if store is not None:
         store.mkdir(parents=True, exist_ok=True)
     spent = None if store is None or tokens is None else store / "spent.json"
-    endpoint = ChatEndpoint(model=model, base_url=address or None, budget=Budget(tokens=tokens, path=spent))
+    endpoint = ChatEndpoint(model=model, base_url=address, budget=Budget(tokens=tokens, path=spent))
     return ChatJudge(endpoint=endpoint, verbalizer=verbalizer, cache=None if store is None else store / "replies")
