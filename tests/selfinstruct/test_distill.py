@@ -16,7 +16,7 @@ from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.chat_budget import Budget
 from kgneg.selfinstruct.chat_cache import ReplyCache
-from kgneg.selfinstruct.chat_endpoint import ChatEndpoint
+from kgneg.selfinstruct.chat_endpoint import ChatEndpoint, EndpointError
 from kgneg.selfinstruct.chat_policy import RequestPolicy
 from kgneg.selfinstruct.decisions import Decisions
 from kgneg.selfinstruct.distill import Distiller
@@ -320,9 +320,9 @@ def test_a_key_that_the_model_repeats_is_written_nowhere(endpoint: FakeEndpoint,
         return f'{{"{stage}": ["{stage} a {shown}", "{stage} b"]}}'
 
     endpoint.answer = reply
-    made(endpoint, tmp_path, heads=2).run()
+    with pytest.raises(EndpointError, match="the reply repeats the key"):  # what is left of it is no data
+        made(endpoint, tmp_path, heads=2).run()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"triples.tsv", "negatives.tsv", "replies.sqlite", "report.json"} <= {path.name for path in files}
+    assert {"malformed.jsonl", "unanswered.jsonl", "replies.sqlite"} <= {path.name for path in files}
     assert not [path.name for path in files if KEY.encode() in path.read_bytes()]
-    assert (tmp_path / "triples.tsv").read_text(encoding="utf-8") == ""  # what is left of such a reply is no data
     assert "[key]" in (tmp_path / "malformed.jsonl").read_text(encoding="utf-8")
