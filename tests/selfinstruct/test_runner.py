@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -278,6 +279,57 @@ def test_many_reasons_are_summed_up(source: Path, tmp_path: Path) -> None:
     assert report.reasons["same"]["keep"] == 100
     assert report.reasons["(other)"]["keep"] == 51
     assert len(report.reasons) == 51
+
+
+class Heard:
+    """A decider with judges, whose names stand before their reasons."""
+
+    def __init__(self, reasons: list[tuple[str, str, float]]) -> None:
+        self.said = reasons
+        self.judges = [SimpleNamespace(name=name) for name in ("chat", "chat: budget", "budget-llm", "a.b")]
+        self.rules = [SimpleNamespace(name="rules")]
+
+    def fingerprint(self) -> str:
+        return "heard"
+
+    def decide(self, candidates: Candidates) -> Decisions:
+        reason, action, score = zip(*self.said, strict=True)
+        return Decisions(np.array(action), np.array(score), reason)
+
+
+def test_reasons_are_counted_without_the_names_of_judges(tmp_path: Path) -> None:
+    decider = Heard(
+        [
+            ("unlikely", "keep", 0.1),
+            ("rule", "drop", 0.9),
+            ("chat: contradiction; a.b: no verdict", "review", 0.5),
+            ("chat: endpoint: status 500; a.b: endpoint: status 503; budget-llm: no verdict", "review", np.nan),
+            ("chat: budget: unsure; axb: so", "review", np.nan),
+            ("budget-llm: unsure", "review", 0.5),
+            ("rules: budget: 5 tokens", "drop", np.nan),
+            ("rules: budget: 5 tokens", "drop", 0.9),
+        ]
+    )
+    report = run(decider, write(tmp_path / "in.tsv", ROWS[:8]), tmp_path / "out", backend="sequential")
+    assert {reason: sum(counts.values()) for reason, counts in report.reasons.items()} == {
+        "unlikely": 1,
+        "rule": 1,
+        "contradiction": 1,
+        "no verdict": 2,
+        "endpoint": 1,
+        "unsure; axb": 1,
+        "unsure": 1,
+        "budget": 2,
+    }
+    assert report.reasons["budget"] == {"keep": 0, "drop": 2, "review": 0}
+    assert report.unanswered == 2
+
+
+def test_words_of_an_answer_are_no_failure(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.tsv", ROWS[:3])
+    decider = Heard([("budget hotels are cheap", "keep", 0.1), ("endpoint", "drop", 0.9), ("budget", "review", 0.5)])
+    report = run(decider, source, tmp_path / "out", backend="sequential")
+    assert (report.unanswered, report.partial) == (1, 1)
 
 
 @pytest.mark.parametrize("part", ["_input/part-000000", "part-000000", "report"])

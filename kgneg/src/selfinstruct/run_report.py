@@ -29,7 +29,8 @@ class RunReport:
     :param rows: how many rows the finished shards have
     :param actions: how many of them are kept, dropped and for review
     :param relations: the same by relation
-    :param reasons: the same by reason
+    :param reasons: the same by reason, without the names of judges; a row for which several judges gave reasons counts
+        for each of them
     :param partial: how many of the finished shards have rows without an answer, and are decided about again by the same
         call
     :param unanswered: how many rows have none: the endpoint failed, the budget was spent, or replies were malformed

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from kgneg.core.cache import MemoryCache
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.shard_files import MANIFEST, find_shards
@@ -18,7 +20,7 @@ from kgneg.core.storage import atomic_path, writing
 from kgneg.selfinstruct.backends import engine
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.claim import claim
-from kgneg.selfinstruct.decisions import ACTIONS, Decider
+from kgneg.selfinstruct.decisions import ACTIONS, Decider, Decisions
 from kgneg.selfinstruct.run_report import COUNTS, RunReport, manifest_rows, read_report, write_manifest
 from kgneg.selfinstruct.saved import SavedFilter
 from kgneg.selfinstruct.sources import TRIPLE, check_plan, cut, find_sources
@@ -31,10 +33,10 @@ DECIDED = ("action", "score", "reason")
 #: The folder of the shards of the input, within that of the output.
 INPUT = "_input"
 _REPORT, _LINES = "report.json", "manifest.jsonl"
-_VERSION = 2
+_VERSION = 3
 _MOST_REASONS, _OTHER = 50, "(other)"
 _LOADED = MemoryCache(size=2)
-# what may be otherwise next time; the name of a judge may stand before it, and other judges may have spoken before
+# what may be otherwise next time; names that are not known may stand before it, and other judges may have spoken before
 _PASSING = re.compile(r"(?:^|[:;] )(?:endpoint|budget|gave up|malformed)\b")
 
 
@@ -88,27 +90,41 @@ class _Decide:
             strict=True,
         ):
             table = table.append_column(name, values)
-        counts = _counts(candidates.relations, action, decisions.reason)
+        judges = (*getattr(decider, "rules", ()), *getattr(decider, "judges", ()))
+        counts = _counts(candidates.relations, decisions, [judge.name for judge in judges])
         return table.replace_schema_metadata({COUNTS: json.dumps(counts, sort_keys=True)})
 
 
-def _counts(relations: Sequence[str], actions: list[str], reasons: Sequence[str]) -> dict[str, Any]:
-    """Return counts of actions, by relation and by reason."""
+def _counts(relations: Sequence[str], decisions: Decisions, judges: Sequence[str]) -> dict[str, Any]:
+    """Return counts of actions, by relation and by reason; a row counts for each of its reasons."""
+    actions: list[str] = decisions.action.tolist()
     by_relation: dict[str, dict[str, int]] = {}
     for (relation, action), count in Counter(zip(relations, actions, strict=True)).items():
         by_relation.setdefault(relation, dict.fromkeys(ACTIONS, 0))[action] = count
-    kinds = [reason.partition(":")[0] for reason in reasons]  # what follows may differ from row to row
-    common = {kind for kind, _ in Counter(kinds).most_common(_MOST_REASONS)}
+    open_ = (np.isnan(decisions.score) | (decisions.action == "review")).tolist()
+    rows = Counter(zip(decisions.reason, actions, open_, strict=True))
+    names = "|".join(re.escape(name) for name in sorted(judges, key=len, reverse=True))
+    spoken = re.compile(f"(?:^|; )(?:{names}): ") if names else None
+    kinds: Counter[str] = Counter()
+    told: list[tuple[set[str], str, int]] = []
+    unanswered = 0
+    for (reason, action, without), count in rows.items():
+        parts = [reason] if spoken is None else [part for part in spoken.split(reason) if part] or [""]
+        found = {part.partition(":")[0] for part in parts}  # what follows may differ from row to row
+        told.append((found, action, count))
+        kinds.update(dict.fromkeys(found, count))
+        unanswered += count if without and any(map(_PASSING.search, parts)) else 0
+    common = {kind for kind, _ in kinds.most_common(_MOST_REASONS)}
     by_reason: dict[str, dict[str, int]] = {}
-    for (reason, action), count in Counter(zip(kinds, actions, strict=True)).items():
-        found = by_reason.setdefault(reason if reason in common else _OTHER, dict.fromkeys(ACTIONS, 0))
-        found[action] += count
+    for found, action, count in told:
+        for kind in {kind if kind in common else _OTHER for kind in found}:
+            by_reason.setdefault(kind, dict.fromkeys(ACTIONS, 0))[action] += count
     total = Counter(actions)
     return {
         "actions": {name: total[name] for name in ACTIONS},
         "relations": by_relation,
         "reasons": by_reason,
-        "unanswered": sum(_PASSING.search(reason) is not None for reason in reasons),
+        "unanswered": unanswered,
     }
 
 
