@@ -84,6 +84,14 @@ def test_distinct_texts_once_and_in_order(shard_size: int, fingerprint: str | No
     assert len(encoder.asked) == -(-len(set(TEXTS)) // shard_size)
 
 
+def test_nothing_is_kept_unless_wished(tmp_path: Path) -> None:
+    for _ in range(2):
+        encoder = Counting()
+        assert_vectors(encode_texts(TEXTS, encoder, cache=cached(tmp_path), keep=False, progress=False), TEXTS)
+        assert encoder.asked
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_shards_are_found_by_content(tmp_path: Path) -> None:
     first, second, other = Counting(), Counting(), Counting("another")
     encode_texts(TEXTS, first, cache=cached(tmp_path), shard_size=4, progress=False)

@@ -88,6 +88,25 @@ def test_statements_and_unknown_relations(tmp_path: Any) -> None:
     assert found[0] > found[1]
 
 
+def test_vectors_of_candidates_are_not_kept_unasked(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KGNEG_HOME", str(tmp_path / "home"))
+    rows = Candidates.from_triples(
+        [(f"animal {number}", "IsA", "cat" if number % 2 else "stone") for number in range(40)]
+    )
+    more = Candidates(["animal x"], ["IsA"], ["dog"])
+
+    def kept(where: str) -> int:
+        return len(list((tmp_path / where).rglob("*.safetensors")))
+
+    made = Critic(encoder=LexicalEncoder(64), progress=False).fit(rows, np.arange(40) % 2)
+    assert kept("home") == 2  # heads and tails of the fit
+    odds = made.log_odds(more)
+    assert kept("home") == 2
+    given = Critic(encoder=LexicalEncoder(64), progress=False, cache=ArtefactCache(tmp_path / "own"))
+    np.testing.assert_array_equal(given.fit(rows, np.arange(40) % 2).log_odds(more), odds)
+    assert (kept("home"), kept("own")) == (2, 4)
+
+
 @pytest.mark.parametrize(
     ("truth", "weight", "message"),
     [

@@ -85,6 +85,21 @@ def test_across_groups() -> None:
     assert found.first.tolist() == [0, 0, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "\u0915\u093e\u0932\u093e \u0918\u094b\u0921\u093c\u093e",
+            "\u0915\u0940\u0932\u093e \u0918\u094b\u0921\u093c\u0940",
+        ),
+        ("\u092a\u093e\u0928\u0940", "\u092a\u0948\u0928\u093e"),  # Hindi
+        ("\u0995\u09be\u09b2\u09be", "\u0995\u09bf\u09b2\u09bf"),  # Bengali
+    ],
+)
+def test_vowel_signs_make_a_difference(one: str, other: str) -> None:
+    assert Deduplicator().find(Candidates(["a"] * 2, ["b"] * 2, [one, other])).reason == ("", "")
+
+
 def test_nothing() -> None:
     empty = Candidates([], [], [])
     assert len(Deduplicator().find(empty)) == 0

@@ -10,9 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.storage import atomic_path
+from kgneg.selfinstruct import dedup_files
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.dedup import Deduplicator
 from kgneg.selfinstruct.dedup_files import deduplicate_files
+from kgneg.selfinstruct.sources import find_sources
 
 SOURCE = random.Random(0)  # noqa: S311
 ROWS = [
@@ -67,6 +70,67 @@ def test_again_and_with_another_input(source: Path, tmp_path: Path) -> None:
     counts = deduplicate_files(Deduplicator(), source, out, **options)
     assert (counts["kept"], counts["exact"]) == (1, 1)
     assert len(rows(out)) == 1
+
+
+def test_a_stop_while_writing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    options: dict[str, Any] = {"shard_rows": 90, "backend": "sequential", "progress": False}
+    deduplicate_files(Deduplicator(), source, out, **options)
+    assert len(find_sources(out)) == 5
+
+    class Stop(BaseException):
+        pass
+
+    def stopped(path: Path) -> Any:
+        if path == out / "part-000001.parquet":
+            raise Stop
+        return atomic_path(path)
+
+    monkeypatch.setattr(dedup_files, "atomic_path", stopped)
+    with pytest.raises(Stop):  # the same input and other settings
+        deduplicate_files(Deduplicator(rouge_l=None), source, out, **options)
+    monkeypatch.undo()
+    for way in (out, str(out / "*.parquet"), out / "part-000000.parquet"):
+        with pytest.raises(InvalidInputError, match=r"the deduplication in .* is not through. Repeat its call first"):
+            find_sources(way)
+    counts = deduplicate_files(Deduplicator(rouge_l=None), source, out, **options)
+    assert len(rows(out)) == counts["kept"]
+    assert len(find_sources(out)) == 5
+
+
+def test_another_input_outdates_the_report(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    deduplicate_files(Deduplicator(), source, out, backend="sequential", progress=False)
+    source.write_text("a\tb\tc\na\t \tc\n", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="relation is empty"):
+        deduplicate_files(Deduplicator(), source, out, backend="sequential", progress=False)
+    assert not (out / "report.json").exists()
+
+
+def test_two_inputs_in_one_folder_at_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, other, done = tmp_path / "out", tmp_path / "other.tsv", dedup_files._gather
+    other.write_text("a\tb\tc\n" * 400, encoding="utf-8")
+    options: dict[str, Any] = {"shard_rows": 400, "backend": "sequential", "progress": False}
+
+    def disturbed(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        deduplicate_files(Deduplicator(), other, out, **options)
+        return done(*arguments)
+
+    monkeypatch.setattr(dedup_files, "_gather", disturbed)
+    with pytest.raises(InvalidInputError, match="another job has cut another input"):
+        deduplicate_files(Deduplicator(), source, out, **options)
+    with pytest.raises(InvalidInputError, match="is not through"):
+        find_sources(out)
+
+
+@pytest.mark.parametrize("name", ["reason", "row", "repeats"])
+def test_columns_of_what_goes(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.tsv"
+    path.write_text(f"head\trelation\ttail\t{name}\na\tb\tc\td\n", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=f"has the column {name}, which the output gets. Rename it"):
+        deduplicate_files(Deduplicator(), path, tmp_path / "out", backend="sequential", progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_more_parts_than_open_files(source: Path, tmp_path: Path) -> None:

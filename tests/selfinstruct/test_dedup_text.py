@@ -35,6 +35,13 @@ def test_normalise_is_idempotent(text: str) -> None:
         ("\u4e70\u4e00\u53eadog", ["\u4e70", "\u4e00", "\u53ea", "dog"]),
         ("\u00fcber gr\u00f6\u00dfe", ["\u00fcber", "gr\u00f6\u00dfe"]),
         ("\u043a\u043e\u0442 \u0441\u043f\u0438\u0442", ["\u043a\u043e\u0442", "\u0441\u043f\u0438\u0442"]),
+        # vowel signs and accents belong to the letter before; one alone is no word
+        (
+            "\u0915\u093e\u0932\u093e \u0918\u094b\u0921\u093c\u093e",
+            ["\u0915\u093e\u0932\u093e", "\u0918\u094b\u0921\u093c\u093e"],
+        ),
+        (normalise("\u0130stanbul"), ["i\u0307stanbul"]),
+        ("\u0301 a\u0301b\u0302\u0303c", ["a\u0301b\u0302\u0303c"]),
         ("!?", []),
         ("a_b", ["a", "b"]),
     ],

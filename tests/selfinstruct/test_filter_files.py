@@ -10,9 +10,10 @@ import pytest
 from kgneg.core.cache import ArtefactCache
 from kgneg.core.encode import LexicalEncoder
 from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct import filter_files
 from kgneg.selfinstruct.critic import Critic
 from kgneg.selfinstruct.filter import SelfInstructFilter
-from kgneg.selfinstruct.filter_files import load_filter, save_filter
+from kgneg.selfinstruct.filter_files import filter_parts, load_filter, save_filter
 from kgneg.selfinstruct.verbalizer import Verbalizer
 
 TEMPLATES = {
@@ -57,6 +58,43 @@ def test_a_folder_is_enough(
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors", ".parquet"}
 
 
+def test_a_stop_while_saving_leaves_the_old_one(
+    world: Any, fitted: SelfInstructFilter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = world.candidates[500:700]
+    critic = Critic(encoder=LexicalEncoder(), verbalizer=Verbalizer(relations=TEMPLATES), progress=False)
+    other = SelfInstructFilter(judges=world.judges[:1], critic=critic, target=None)
+    fitted.save(tmp_path)
+    expected, before = fitted.decide(rows), {path.name for path in tmp_path.iterdir()}
+    old = filter_parts(tmp_path)
+    assert before == {path.name for path in old}
+    other.fit(*world.seeds(slice(500, 1000)))
+
+    class Stop(BaseException):
+        pass
+
+    def stopped(path: Path) -> Any:
+        assert path.name == "filter.json"
+        raise Stop
+
+    monkeypatch.setattr(filter_files, "atomic_path", stopped)
+    with pytest.raises(Stop):
+        other.save(tmp_path)
+    monkeypatch.undo()
+    assert filter_parts(tmp_path) == old
+    again = SelfInstructFilter.load(tmp_path, progress=False).decide(rows)
+    np.testing.assert_array_equal(again.score, expected.score)
+    np.testing.assert_array_equal(again.action, expected.action)
+    (tmp_path / "judges.json").touch()
+    (tmp_path / "judges-mine.parquet").touch()
+    other.save(tmp_path)
+    mine = {"judges.json", "judges-mine.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in filter_parts(tmp_path)} | mine
+    np.testing.assert_array_equal(
+        SelfInstructFilter.load(tmp_path, progress=False).decide(rows).score, other.decide(rows).score
+    )
+
+
 def test_other_judges_are_handed_in(world: Any, tmp_path: Path) -> None:
     judges = [Other(world.judges[0])]
     made = SelfInstructFilter(judges=judges, critic=world.critic(), target=None).fit(*world.seeds(slice(0, 300)))
@@ -92,6 +130,12 @@ def test_refusals(world: Any, fitted: SelfInstructFilter, tmp_path: Path) -> Non
     (tmp_path / "filter.json").write_text(json.dumps(state | {"version": 99}))
     with pytest.raises(InvalidInputError, match="version 99"):
         load_filter(tmp_path)
+    for place, name in ((state, "recorded"), (state["filter"], "fusion"), (state["critic"], "landmarks")):
+        kept = place.pop(name)
+        (tmp_path / "filter.json").write_text(json.dumps(state))
+        with pytest.raises(InvalidInputError, match=f"filter.json is no whole filter, '{name}' is missing: fit again"):
+            load_filter(tmp_path)
+        place[name] = kept
     (tmp_path / "filter.json").write_text("{")
     with pytest.raises(InvalidInputError, match="is no filter"):
         load_filter(tmp_path)

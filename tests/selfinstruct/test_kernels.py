@@ -59,6 +59,22 @@ def test_chinese_has_words() -> None:
     assert found[0] > 0.3 > found[1]
 
 
+def test_vowel_signs_belong_to_words() -> None:
+    # Hindi: to drink, water, to pour; letters without vowel signs are alike
+    texts = ["\u092a\u0940\u0928\u093e", "\u092a\u093e\u0928\u0940", "\u092a\u0948\u0928\u093e"]
+    found = (WordWeights.learn(texts).vectors(texts) @ WordWeights.learn(texts).vectors(texts[:1]).T).toarray()[:, 0]
+    assert found.tolist() == pytest.approx([1, 0, 0])
+
+
+def test_thai_has_words() -> None:
+    weights = WordWeights.learn(["\u0e41\u0e21\u0e27", "\u0e2b\u0e21\u0e32"])  # cat, dog
+    found = (
+        weights.vectors(["\u0e41\u0e21\u0e27\u0e14\u0e33", "\u0e2b\u0e21\u0e32"])
+        @ weights.vectors(["\u0e41\u0e21\u0e27"]).T
+    )
+    assert found.toarray()[0, 0] > 0.5 > found.toarray()[1, 0]
+
+
 def test_layout_counts() -> None:
     unit = np.eye(2, dtype=np.float32)
     found = layout(["a b c", "a"], ["b c", "b"], unit, unit[::-1], None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
@@ -9,19 +10,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import kgneg.core.shards
 from kgneg.core.errors import InvalidInputError, MissingExtraError
 from kgneg.core.shards import ShardError
+from kgneg.core.storage import atomic_path
+from kgneg.selfinstruct import runner, sources
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.decisions import Decisions
 from kgneg.selfinstruct.dedup import Deduplicator
 from kgneg.selfinstruct.dedup_files import deduplicate_files
+from kgneg.selfinstruct.filter import SelfInstructFilter
 from kgneg.selfinstruct.links import write_kept
 from kgneg.selfinstruct.rules import RuleJudge
 from kgneg.selfinstruct.run_report import manifest_rows, read_report
@@ -123,6 +131,37 @@ def test_finished_shards_are_skipped_and_settings_count(source: Path, tmp_path: 
     assert run(other, source, out, shard_rows=8, backend="sequential").actions["review"] == 40
     assert run(other, source, out, shard_rows=30, backend="sequential").rows == 50
     assert len(shards(out)) == 2  # nothing is left of the smaller shards
+
+
+def test_another_filter_outdates_the_report(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(DECIDER, source, out, shard_rows=8, backend="sequential")
+    run(DECIDER, source, out, shard_rows=8, backend="sequential", shard=(0, 2))
+    assert (out / "report.json").is_file()  # everything is finished
+    other = ThresholdDecider(DECIDER.judge, no_verdict="review")
+    assert not run(other, source, out, shard_rows=8, backend="sequential", shard=(0, 2)).complete
+    assert not (out / "report.json").exists()
+    assert not (out / "manifest.jsonl").exists()
+    run(other, source, out, shard_rows=8, backend="sequential", shard=(1, 2))
+    assert json.loads((out / "report.json").read_text())["actions"]["review"] == 40
+
+
+def test_two_inputs_in_one_folder_at_once(source: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", write(tmp_path / "other.tsv", ROWS[::-1])
+
+    class Disturbed:
+        def fingerprint(self) -> str:
+            return DECIDER.fingerprint()
+
+        def decide(self, candidates: Candidates) -> Decisions:
+            if not (out / "report.json").exists():
+                run(DECIDER, other, out, shard_rows=25, backend="sequential")
+            return DECIDER.decide(candidates)
+
+    with pytest.raises(InvalidInputError, match=r"another job has cut another input into .*a folder of its own"):
+        run(Disturbed(), source, out, shard_rows=50, backend="sequential")
+    with pytest.raises(InvalidInputError, match="is not through"):  # the first shard is of the first input
+        write_kept(out, tmp_path / "kept.tsv")
 
 
 def test_only_a_run_that_is_through_is_written(source: Path, tmp_path: Path) -> None:
@@ -242,6 +281,76 @@ def test_many_reasons_are_summed_up(source: Path, tmp_path: Path) -> None:
     assert len(report.reasons) == 51
 
 
+class Heard:
+    """A decider with judges, whose names stand before their reasons."""
+
+    def __init__(self, reasons: list[tuple[str, str, float]]) -> None:
+        self.said = reasons
+        self.judges = [SimpleNamespace(name=name) for name in ("chat", "chat: budget", "budget-llm", "a.b")]
+        self.rules = [SimpleNamespace(name="rules")]
+
+    def fingerprint(self) -> str:
+        return "heard"
+
+    def decide(self, candidates: Candidates) -> Decisions:
+        reason, action, score = zip(*self.said, strict=True)
+        return Decisions(np.array(action), np.array(score), reason)
+
+
+def test_reasons_are_counted_without_the_names_of_judges(tmp_path: Path) -> None:
+    decider = Heard(
+        [
+            ("unlikely", "keep", 0.1),
+            ("rule", "drop", 0.9),
+            ("chat: contradiction; a.b: no verdict", "review", 0.5),
+            ("chat: endpoint: status 500; a.b: endpoint: status 503; budget-llm: no verdict", "review", np.nan),
+            ("chat: budget: unsure; axb: so", "review", np.nan),
+            ("budget-llm: unsure", "review", 0.5),
+            ("rules: budget: 5 tokens", "drop", np.nan),
+            ("rules: budget: 5 tokens", "drop", 0.9),
+        ]
+    )
+    report = run(decider, write(tmp_path / "in.tsv", ROWS[:8]), tmp_path / "out", backend="sequential")
+    assert {reason: sum(counts.values()) for reason, counts in report.reasons.items()} == {
+        "unlikely": 1,
+        "rule": 1,
+        "contradiction": 1,
+        "no verdict": 2,
+        "endpoint": 1,
+        "unsure; axb": 1,
+        "unsure": 1,
+        "budget": 2,
+    }
+    assert report.reasons["budget"] == {"keep": 0, "drop": 2, "review": 0}
+    assert report.unanswered == 2
+
+
+def test_words_of_an_answer_are_no_failure(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.tsv", ROWS[:3])
+    decider = Heard([("budget hotels are cheap", "keep", 0.1), ("endpoint", "drop", 0.9), ("budget", "review", 0.5)])
+    report = run(decider, source, tmp_path / "out", backend="sequential")
+    assert (report.unanswered, report.partial) == (1, 1)
+
+
+@pytest.mark.parametrize("part", ["_input/part-000000", "part-000000", "report"])
+def test_a_full_disk(part: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+
+    @contextmanager
+    def full(path: Path) -> Iterator[Path]:
+        if Path(path).with_suffix("") == out / part:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with atomic_path(path) as temporary:
+            yield temporary
+
+    for module in (runner, sources, kgneg.core.shards):
+        monkeypatch.setattr(module, "atomic_path", full)
+    with pytest.raises((InvalidInputError, ShardError), match=rf"cannot write .*{part}.* \(No space left on device\)"):
+        run(DECIDER, source, out, backend="sequential")
+    monkeypatch.undo()
+    assert run(DECIDER, source, out, backend="sequential").complete
+
+
 def test_failures(source: Path, tmp_path: Path) -> None:
     class Short:
         def fingerprint(self) -> str:
@@ -266,6 +375,13 @@ def test_failures(source: Path, tmp_path: Path) -> None:
             run(*arguments, backend="sequential")
     with pytest.raises(InvalidInputError, match="backend"):
         run(DECIDER, source, tmp_path / "out", backend="spark")
+    for arguments, message in cases[:1]:
+        assert not arguments[2].exists(), message  # nothing was written
+    with pytest.raises(InvalidInputError, match="call fit first"):
+        run(SelfInstructFilter(judges=[DECIDER.judge]), source, tmp_path / "new", backend="sequential")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InvalidInputError, match=r"cannot write .*in.tsv.*Make room, or give a folder"):
+        run(DECIDER, source, source / "out", backend="sequential")
     with pytest.raises(InvalidInputError, match="holds no run"):
         read_report(tmp_path)
 

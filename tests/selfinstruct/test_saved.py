@@ -73,6 +73,38 @@ def test_words_and_models_count(folder: Path, tmp_path: Path) -> None:
     assert found() not in prints
 
 
+def test_spellings_mean_the_same_elsewhere(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    judges = ["recorded:v.tsv#one", "nli:model", "nli:org/model", "chat:m@http://h/v1"]
+    choices = {"judges": judges, "known": "k.tsv", "templates": "t.json", "language": "en", "tokens": None}
+    here = tmp_path / "work"
+    expected = {
+        "judges": [f"recorded:{here / 'v.tsv'}#one", f"nli:{here / 'model'}", *judges[2:]],
+        "known": str(here / "k.tsv"),
+        "templates": str(here / "t.json"),
+        "language": "en",
+    }
+    SavedFilter.remember(folder, choices)
+    given = SavedFilter(folder, **choices).choices
+    monkeypatch.chdir("/")
+    for found in (given, SavedFilter(folder).choices):
+        assert {name: found[name] for name in expected} == expected
+    for name in ("v.tsv", "k.tsv", "t.json"):
+        with pytest.raises(InvalidInputError, match=rf"no (such )?file.*{name if name == 't.json' else ''}"):
+            SavedFilter(folder).fingerprint()
+        (here / name).write_text("a\tb\tc\n", encoding="utf-8")
+    assert SavedFilter(folder).fingerprint()
+    SavedFilter.forget(folder)
+    assert SavedFilter(folder).choices == {}
+
+
+def test_what_a_stopped_save_has_left_does_not_count(folder: Path) -> None:
+    before = SavedFilter(folder).fingerprint()
+    (folder / "judges-0-0123456789abcdef.parquet").touch()
+    assert SavedFilter(folder).fingerprint() == before
+
+
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no folder"):
         SavedFilter(tmp_path / "nowhere")

@@ -113,6 +113,9 @@ def test_an_empty_file(content: bytes, tmp_path: Path) -> None:
         ("a.parquet", b"no parquet", "cannot be read"),
         ("a.json", b"{}", "expected a file"),
         ("a.tsv", b"head\trelation\ttail\thead\na\tb\tc\td\n", "two columns of one name"),
+        ("a.tsv", b'"head"\t"relation"\t"Tail"\na\tb\tc\n', "line 1: the names of the columns stand in quotes"),
+        ("a.tsv", b"a\tb\tc\na\tb\tc\x00\n", r"a.tsv, row 2: the tail 'c.x00' has a control character. Replace it"),
+        ("a.tsv", b"a\tb\tc\n\xc2\x85a\tb\tc\n", "row 2: the head .* has a control character"),
     ],
 )
 def test_refusals(name: str, content: bytes, message: str, tmp_path: Path) -> None:

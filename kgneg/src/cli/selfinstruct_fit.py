@@ -76,8 +76,6 @@ def fit_command(
 
     choices = {name: given.pop(name) for name in ("judges", "known", "templates", "language", "tokens")}
     choices["judges"] = list(choices["judges"])
-    if choices["known"]:
-        choices["known"] = str(Path(choices["known"]).absolute())
     with usage_errors(InvalidInputError, MissingExtraError):
         true, false = _read(positives), _read(negatives)
         verbalizer = Verbalizer.load(choices["templates"], language=choices["language"])
@@ -87,6 +85,7 @@ def fit_command(
         parts: dict[str, Any] = SavedFilter.make(choices, Path(out) / "chat")
         made = SelfInstructFilter(critic=critic, ask=not critic_only, **parts, **given)
         made.fit(true, false, None if pool is None else _read(pool))
+        SavedFilter.forget(out)  # the judges of an older filter there are not those of this one
         made.save(out)
         SavedFilter.remember(out, choices)
     if not quiet:

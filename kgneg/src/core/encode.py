@@ -223,6 +223,7 @@ def encode_texts(
     encoder: str | Encoder = "auto",
     *,
     cache: ArtefactCache | None = None,
+    keep: bool = True,
     shard_size: int = 2048,
     progress: bool = True,
 ) -> FloatTensor:
@@ -234,6 +235,7 @@ def encode_texts(
     :param texts: the texts
     :param encoder: see :func:`resolve_encoder`
     :param cache: where shards are kept; ``None`` takes the default folder
+    :param keep: whether shards are kept; if not, no folder is looked into
     :param shard_size: distinct texts per shard
     :param progress: whether to show a progress bar when there is more than one shard
     :returns: shape: ``(n, d)``, float32
@@ -263,7 +265,7 @@ def encode_texts(
 
     parts = []
     for shard in tqdm(shards, desc="encoding texts", unit="shard", disable=not progress or len(shards) == 1):
-        if fingerprint is None:
+        if fingerprint is None or not keep:
             parts.append(encode(shard)["vectors"])
         else:
             key = content_key(fingerprint, shard)

@@ -7,19 +7,29 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["MANIFEST", "Shard", "find_shards", "plan_shards", "read_manifest", "tidy"]
+__all__ = ["MANIFEST", "Shard", "file_hash", "find_shards", "finished_notes", "plan_shards", "read_manifest", "tidy"]
 
 logger = logging.getLogger(__name__)
 
 #: The folder beside the output shards that holds one note per finished shard. Readers of Parquet folders skip it.
 MANIFEST = "_manifest"
 _ABANDONED = 24 * 3600.0  # seconds after which a temporary file is taken for that of a killed run
+
+
+def file_hash(path: Path) -> str:
+    """Return a hash of the bytes of a file.
+
+    :param path: the file
+    :returns: 32 hexadecimal digits
+    """
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 class Shard(NamedTuple):
@@ -43,8 +53,7 @@ class Shard(NamedTuple):
         :returns: 32 hexadecimal digits
         """
         if self.groups is None:
-            with self.source.open("rb") as handle:
-                return hashlib.file_digest(handle, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
+            return file_hash(self.source)
         from pyarrow import parquet  # type: ignore[import-untyped]
 
         digest = hashlib.blake2b(digest_size=16)
@@ -181,3 +190,18 @@ def read_manifest(output: str | Path) -> list[dict[str, Any]]:
             raise InvalidInputError(f"{path} is no complete note: delete it, and the shard is computed again")
         notes.append(note)
     return notes
+
+
+def finished_notes(output: str | Path, hashes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the notes that hold: their outputs are there, whole, and made of the inputs that are meant.
+
+    :param output: the folder of the output shards
+    :param hashes: name of an output -> hash of its input
+    :returns: name of an output -> its note
+    """
+    found = {}
+    for note in read_manifest(output):
+        name, path = note["output"], Path(output) / note["output"]
+        if hashes.get(name) == note["input_hash"] and path.is_file() and path.stat().st_size == note["bytes"]:
+            found[name] = note
+    return found

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError, KgnegError
 from kgneg.core.shard_files import Shard, find_shards, plan_shards, tidy
-from kgneg.core.storage import atomic_path
+from kgneg.core.storage import atomic_path, writing
 from kgneg.core.validation import validate_count
 
 __all__ = ["ShardError", "ShardRun", "map_shards"]
@@ -72,7 +72,7 @@ def _compute(shard: Shard, function: Callable[[Any], Any], key: str, content: st
     if not isinstance(result, pyarrow.Table):
         raise InvalidInputError(f"the function must return a pyarrow.Table, got {type(result).__name__}")
     shard.note.unlink(missing_ok=True)  # an old note must not vouch for a new output
-    with atomic_path(shard.output) as temporary:
+    with writing(shard.output), atomic_path(shard.output) as temporary:
         parquet.write_table(result, temporary)
         size = temporary.stat().st_size
     note = {
@@ -86,7 +86,7 @@ def _compute(shard: Shard, function: Callable[[Any], Any], key: str, content: st
         "bytes": size,
         "seconds": round(time.perf_counter() - began, 3),
     }
-    with atomic_path(shard.note) as temporary:
+    with writing(shard.note), atomic_path(shard.note) as temporary:
         temporary.write_text(json.dumps(note, indent=1), encoding="utf-8")
 
 

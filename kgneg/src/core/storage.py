@@ -12,7 +12,7 @@ import torch
 
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["atomic_path", "read_tensors", "write_tensors"]
+__all__ = ["atomic_path", "read_tensors", "write_tensors", "writing"]
 
 
 @contextmanager
@@ -35,6 +35,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn what the system says when it cannot write into an error that names the file and the remedy.
+
+    :param path: what is written in the block
+    :yields: nothing
+    :raises InvalidInputError: instead of an :class:`OSError`, of a full disk for example
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot write {path} ({error.strerror or error}). Make room, or give a folder that can be written, and "
+            "repeat the call."
+        ) from error
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:

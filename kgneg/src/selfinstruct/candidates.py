@@ -11,12 +11,13 @@ import numpy as np
 
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["Candidates"]
+__all__ = ["CONTROL", "Candidates"]
 
 _SEPARATOR = "\x1f"
 _PARTS = ("heads", "relations", "tails")
-#: tabs and line ends are white space like any other
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+#: A regular expression, for Python and for Arrow: tabs and line ends are white space like any other.
+CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+_CONTROL = re.compile(CONTROL)
 
 
 def _listed(values: Sequence[str], name: str) -> Sequence[str]:

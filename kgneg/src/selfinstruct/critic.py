@@ -44,7 +44,8 @@ class Critic:
     :param verbalizer: puts triples into words, which are encoded too; ``None`` looks at head and tail alone
     :param landmarks: triples that others are compared with, at most; a fit needs their square in memory, and a row
         takes time in proportion
-    :param cache: where vectors are kept; ``None`` takes the default folder
+    :param cache: where vectors of texts are kept, those of candidates included; ``None`` keeps those of a fit in the
+        default folder and no others, as there may be any number of candidates
     :param progress: whether to show progress bars
     :param seed: for the choice of landmarks
     :raises InvalidInputError: if an argument cannot be used
@@ -130,7 +131,7 @@ class Critic:
             raise InvalidInputError("this critic has learned nothing yet: call fit first")
         if not len(candidates):
             return np.empty(0)
-        seen = self._seen(candidates)
+        seen = self._seen(candidates, keep=self.cache is not None)
         scores = np.empty(len(seen))
         for begin in range(0, len(seen), _CHUNK):
             part = np.arange(begin, min(begin + _CHUNK, len(seen)))
@@ -209,11 +210,12 @@ class Critic:
                 f"the encoder gives another vector of {texts[0]!r} than that of the fit: hand in the one of the fit"
             )
 
-    def _seen(self, candidates: Candidates) -> TripleFeatures:
+    def _seen(self, candidates: Candidates, *, keep: bool = True) -> TripleFeatures:
         """Encode triples."""
 
         def vectors(texts: Any) -> np.ndarray:
-            return _unit(encode_texts(texts, self.encoder, cache=self.cache, progress=self.progress).numpy())
+            found = encode_texts(texts, self.encoder, cache=self.cache, keep=keep, progress=self.progress)
+            return _unit(found.numpy())
 
         said = None if self.verbalizer is None else vectors(self.verbalizer.positive(candidates))
         return self._made(candidates, vectors(candidates.heads), vectors(candidates.tails), said)

@@ -23,7 +23,7 @@ from kgneg.selfinstruct.duplicates import REASONS, Duplicates
 __all__ = ["Deduplicator"]
 
 _EXACT, _MINHASH = REASONS.index("exact"), REASONS.index("minhash")
-_VERSION = 1
+_VERSION = 2
 
 
 class Deduplicator:

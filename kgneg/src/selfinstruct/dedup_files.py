@@ -16,7 +16,7 @@ from kgneg.core.cache import content_key
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.shard_files import find_shards
 from kgneg.core.shards import map_shards
-from kgneg.core.storage import atomic_path
+from kgneg.core.storage import atomic_path, writing
 from kgneg.core.validation import validate_count
 from kgneg.selfinstruct.backends import engine
 from kgneg.selfinstruct.candidates import Candidates
@@ -24,13 +24,16 @@ from kgneg.selfinstruct.claim import claim
 from kgneg.selfinstruct.dedup import Deduplicator
 from kgneg.selfinstruct.dedup_text import normalise
 from kgneg.selfinstruct.duplicates import REASONS, Duplicates
-from kgneg.selfinstruct.sources import TRIPLE, cut, find_sources, shard_name
+from kgneg.selfinstruct.sources import TRIPLE, check_plan, cut, find_sources, shard_name
+from kgneg.selfinstruct.tables import refuse_columns
 
 __all__ = ["deduplicate_files"]
 
 _INPUT, _PARTS, _VERDICTS, _REMOVED = "_input", "_parts", "_verdicts", "_removed"
 _OPEN = 128  # files that are written at once
 _PLAN, _ROW, _CODE, _FIRST = "plan.json", "_row", "code", "first"
+_ADDED = ("reason", "row", "repeats")
+_REPORT = "report.json"
 
 
 class _Find:
@@ -71,7 +74,8 @@ def deduplicate_files(
     with the columns ``reason``, ``row`` and ``repeats`` (row numbers of the input, from 0). Groups are gathered in
     parts of about ``part_rows`` rows, by a hash; a part has to fit into memory, and a group is never split. Nine bytes
     per row are held besides. With more than 128 parts the input is read once for each 128 of them. A part that is
-    finished is not computed again after a kill.
+    finished is not computed again after a kill. ``report.json`` with the counts is written last; without it the folder
+    is refused as a source.
 
     Vectors are not compared here: :class:`~kgneg.selfinstruct.dedup.Deduplicator` does, in memory.
 
@@ -85,7 +89,8 @@ def deduplicate_files(
     :param address: of a Ray or Dask cluster
     :param progress: whether to show progress bars; ``None`` shows them on a terminal
     :returns: how many rows stay, and how many go for each reason
-    :raises InvalidInputError: if a source or setting cannot be used, or the folder holds files of others
+    :raises InvalidInputError: if a source or setting cannot be used, the folder holds files of others, or another job
+        works on another input there
     """
     out = Path(out).absolute()
     validate_count("part_rows", part_rows)
@@ -93,9 +98,11 @@ def deduplicate_files(
     inside = next((path for path in paths if out in path.absolute().parents), None)
     if inside is not None or out.is_file():
         raise InvalidInputError(f"{inside or out} is in the way of the output. Give another folder.")
+    refuse_columns(paths, _ADDED)
     claim(out, "dedup")
-    shards = cut(paths, out / _INPUT, shard_rows)
-    rows = _scatter(shards, out / _PARTS, part_rows)
+    shards = cut(paths, out / _INPUT, shard_rows, outdated=(out / _REPORT,))
+    plan = check_plan(out / _INPUT)
+    _scatter(plan, shards, out / _PARTS, part_rows)
     within = Deduplicator(rouge_l=deduplicator.rouge_l, cosine=deduplicator.cosine)
     with engine(backend, address, jobs) as name:
         done = map_shards(
@@ -106,29 +113,34 @@ def deduplicate_files(
             backend=name,
             progress=progress,
         )
-    codes, first = _gather(done.outputs, rows)
-    return _write(deduplicator, shards, out, codes, first, progress)
+    codes, first = _gather(done.outputs, plan["rows"])
+    (out / _REPORT).unlink(missing_ok=True)
+    _write(deduplicator, shards, out, codes, first, progress)
+    (out / _REPORT).unlink(missing_ok=True)  # another job may have written it in the meantime
+    check_plan(out / _INPUT, plan)
+    counts = Duplicates(codes, first).counts()
+    with writing(out / _REPORT), atomic_path(out / _REPORT) as temporary:
+        temporary.write_text(json.dumps({"rows": plan["rows"], **counts}, indent=1), encoding="utf-8")
+    return counts
 
 
-def _scatter(shards: Sequence[Path], folder: Path, part_rows: int) -> int:
+def _scatter(cut_plan: dict[str, Any], shards: Sequence[Path], folder: Path, part_rows: int) -> None:
     """Write the rows of each group into one part; do nothing if that was done before."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    plan_of_shards = json.loads((shards[0].parent / _PLAN).read_text(encoding="utf-8"))
-    rows = int(plan_of_shards["rows"])
-    number = max(1, -(-rows // part_rows))
-    plan = {"parts": number, "rows": rows, "input": content_key(plan_of_shards)}
+    number = max(1, -(-cut_plan["rows"] // part_rows))
+    plan = {"parts": number, "rows": cut_plan["rows"], "input": content_key(cut_plan)}
     names = [folder / shard_name(part) for part in range(number)]
     if _same_plan(folder / _PLAN, plan) and all(name.is_file() for name in names):
-        return rows
+        return
     (folder / _PLAN).unlink(missing_ok=True)
     for old in folder.glob("part-*.parquet"):
         old.unlink(missing_ok=True)
     schema = pa.schema([*((name, pa.string()) for name in TRIPLE), (_ROW, pa.int64())])
     known: dict[Path, Any] = {}  # the part of each row, if shards are read more than once
     for low in range(0, number, _OPEN):  # the system limits how many files are open
-        with ExitStack() as stack:
+        with writing(folder), ExitStack() as stack:
             temporaries = [stack.enter_context(atomic_path(name)) for name in names[low : low + _OPEN]]
             writers = [stack.enter_context(parquet.ParquetWriter(path, schema)) for path in temporaries]
             for table, shard in _numbered(shards):
@@ -138,9 +150,8 @@ def _scatter(shards: Sequence[Path], folder: Path, part_rows: int) -> int:
                 here = places[(places >= low) & (places < low + _OPEN)]
                 for part in np.unique(here).tolist():
                     writers[part - low].write_table(table.filter(pa.array(places == part)).cast(schema))
-    with atomic_path(folder / _PLAN) as temporary:
+    with writing(folder), atomic_path(folder / _PLAN) as temporary:
         temporary.write_text(json.dumps(plan), encoding="utf-8")
-    return rows
 
 
 def _numbered(shards: Sequence[Path]) -> Iterator[tuple[Any, Path]]:
@@ -192,7 +203,7 @@ def _gather(outputs: Sequence[Path], rows: int) -> tuple[Any, Any]:
 
 def _write(
     deduplicator: Deduplicator, shards: Sequence[Path], out: Path, codes: Any, first: Any, progress: bool | None
-) -> dict[str, int]:
+) -> None:
     """Write what stays and what goes, shard by shard, and compare across groups on the way."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -212,20 +223,17 @@ def _write(
             cross.drop(texts, codes[here], first[here], offset=begin)
         keep = codes[here] == 0
         gone = table.filter(pa.array(~keep))
-        for name, values in (
-            ("reason", pa.array(reasons[codes[here][~keep]].tolist(), pa.string())),
-            ("row", pa.array(np.flatnonzero(~keep) + begin, pa.int64())),
-            ("repeats", pa.array(_end(first, first[here][~keep]), pa.int64())),
-        ):
+        columns = (
+            pa.array(reasons[codes[here][~keep]].tolist(), pa.string()),
+            pa.array(np.flatnonzero(~keep) + begin, pa.int64()),
+            pa.array(_end(first, first[here][~keep]), pa.int64()),
+        )
+        for name, values in zip(_ADDED, columns, strict=True):
             gone = gone.append_column(name, values)
         for path, part in ((out / shard.name, table.filter(pa.array(keep))), (out / _REMOVED / shard.name, gone)):
-            with atomic_path(path) as temporary:
+            with writing(path), atomic_path(path) as temporary:
                 parquet.write_table(part, temporary)
         begin += table.num_rows
-    counts = Duplicates(codes, first).counts()
-    with atomic_path(out / "report.json") as temporary:
-        temporary.write_text(json.dumps({"rows": begin, **counts}, indent=1), encoding="utf-8")
-    return counts
 
 
 def _end(first: Any, rows: Any) -> Any:

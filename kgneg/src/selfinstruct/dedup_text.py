@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from kgneg.selfinstruct.words import SPACELESS, word_pattern
+
 __all__ = ["encode_words", "normalise", "words_of"]
 
-# letters of scripts that are written without spaces are words of their own: kana, Han, and Thai to Khmer
-_ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_ALONE += "\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}]+")
+# letters of scripts that are written without spaces are words of their own; here kana and Han
+_ALONE = SPACELESS + "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(word_pattern(_ALONE))
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 #: Code points that are no characters by themselves.
 _SURROGATES, _NUM_SURROGATES, _NUM_POINTS = 0xD800, 0x800, 0x110000
@@ -35,7 +36,8 @@ def normalise(text: str) -> str:
 def words_of(text: str) -> list[str]:
     """Return the words of a normalised text.
 
-    For ASCII these are the tokens of ROUGE: runs of letters and digits. Each letter of Chinese, Japanese, Thai and
+    For ASCII these are the tokens of ROUGE: runs of letters and digits. Elsewhere vowel signs and accents belong to the
+    letter before them. Each letter of Chinese, Japanese, Thai and
     other scripts without spaces is a word of its own.
 
     :param text: from :func:`normalise`

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgneg.core.cache import ArtefactCache
+from kgneg.core.cache import ArtefactCache, content_key
 from kgneg.core.encode import Encoder, LexicalEncoder, SentenceEncoder, bundled_model
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path, read_tensors, write_tensors
@@ -19,14 +21,18 @@ from kgneg.selfinstruct.verbalizer import Verbalizer
 if TYPE_CHECKING:
     from kgneg.selfinstruct.filter import SelfInstructFilter
 
-__all__ = ["load_filter", "save_filter"]
+__all__ = ["filter_parts", "load_filter", "save_filter"]
 
-_STATE, _CRITIC = "filter.json", "critic.safetensors"
-_VERSION = 1
+_STATE, _VERSION = "filter.json", 2
+_DIGITS = 16
+_PART = re.compile(r"(?:critic|judges-\d+|rules-\d+)(?:-[0-9a-f]+)?\.(?:safetensors|parquet)")
 
 
 def save_filter(filter_: SelfInstructFilter, folder: str | Path) -> None:
-    """Write a fitted filter; each file replaces an older one when it is complete.
+    """Write a fitted filter.
+
+    A filter that was saved there before stays whole until the new one is: the other files are named by what they hold,
+    ``filter.json`` says which belong to it and is replaced last, and then files of the old one are deleted.
 
     Recorded judges are kept with their verdicts. Others are not kept, as they may hold secrets: hand them to
     :func:`load_filter` again.
@@ -43,14 +49,18 @@ def save_filter(filter_: SelfInstructFilter, folder: str | Path) -> None:
     for role, judges in (("judges", filter_.judges), ("rules", filter_.rules)):
         recorded = [judge for judge in judges if isinstance(judge, RecordedJudge)]
         if recorded and len(recorded) == len(judges):
-            state["recorded"][role] = [f"{role}-{number}.parquet" for number in range(len(judges))]
+            state["recorded"][role] = [
+                f"{role}-{number}-{judge.fingerprint()[:_DIGITS]}.parquet" for number, judge in enumerate(recorded)
+            ]
             for name, judge in zip(state["recorded"][role], recorded, strict=True):
                 judge.save(folder / name)
     critic = filter_.critic
     if critic is not None:
         tensors, plain = critic.state()
-        write_tensors(folder / _CRITIC, tensors, {"version": str(_VERSION)})
+        name = f"critic-{content_key(*(tensors[one] for one in sorted(tensors)))[:_DIGITS]}.safetensors"
+        write_tensors(folder / name, tensors, {"version": str(_VERSION)})
         state["critic"] = {
+            "file": name,
             "plain": plain,
             "encoder": _spelling(critic.encoder),
             "identity": encoder_identity(critic.encoder),
@@ -60,6 +70,24 @@ def save_filter(filter_: SelfInstructFilter, folder: str | Path) -> None:
         }
     with atomic_path(folder / _STATE) as path:  # last: a folder without it is no filter
         path.write_text(json.dumps(state, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    own = filter_parts(folder)
+    for old in folder.iterdir():
+        if _PART.fullmatch(old.name) and old not in own:
+            old.unlink(missing_ok=True)
+
+
+def filter_parts(folder: str | Path) -> list[Path]:
+    """Return the files of a saved filter.
+
+    :param folder: what :func:`save_filter` has written
+    :returns: ``filter.json`` first
+    :raises InvalidInputError: if the folder holds no filter of this version
+    """
+    folder = Path(folder)
+    with _whole(folder / _STATE) as state:
+        names = [name for role in sorted(state["recorded"]) for name in state["recorded"][role]]
+        names += [] if state["critic"] is None else [state["critic"]["file"]]
+    return [folder / _STATE, *(folder / name for name in names)]
 
 
 def load_filter(
@@ -77,15 +105,27 @@ def load_filter(
     :param judges: the judges of the fit, in their order; ``None`` reads recorded ones from the folder
     :param rules: likewise
     :param encoder: that of the critic; ``None`` takes the one whose name is in the folder
-    :param cache: where vectors are kept; ``None`` takes the default folder
+    :param cache: of the critic, where vectors of candidates are kept; ``None`` keeps none
     :param progress: whether the critic shows progress bars
     :returns: the filter
     :raises InvalidInputError: if the folder holds no filter of this version, or parts are missing or others
     """
+    folder = Path(folder)
+    with _whole(folder / _STATE) as state:
+        return _made(folder, state, judges, rules, encoder, cache, progress)
+
+
+def _made(
+    folder: Path,
+    state: dict[str, Any],
+    judges: Sequence[Judge] | None,
+    rules: Sequence[Judge] | None,
+    encoder: str | Encoder | None,
+    cache: ArtefactCache | None,
+    progress: bool,
+) -> SelfInstructFilter:
     from kgneg.selfinstruct.filter import SelfInstructFilter
 
-    folder = Path(folder)
-    state = _read(folder / _STATE)
     found, settings = state["filter"], state["filter"]["settings"]
     heard = [
         _judges(
@@ -121,7 +161,7 @@ def _critic(
             f"the critic in {folder} used the encoder {state['identity']!r}, got {encoder_identity(made.encoder)!r}: "
             "hand in the one of the fit, or fit again"
         )
-    return made.restore(read_tensors(folder / _CRITIC)[0], state["plain"])
+    return made.restore(read_tensors(folder / state["file"])[0], state["plain"])
 
 
 def _judges(
@@ -142,10 +182,22 @@ def _judges(
 def _spelling(encoder: Encoder) -> str | None:
     """Return the plain spelling of an encoder, if it has one."""
     if isinstance(encoder, SentenceEncoder):
-        return "minilm" if encoder.name == bundled_model() else encoder.name
+        if encoder.name == bundled_model():
+            return "minilm"
+        return str(Path(encoder.name).absolute()) if Path(encoder.name).is_dir() else encoder.name
     if isinstance(encoder, LexicalEncoder) and encoder.dim == LexicalEncoder().dim:
         return "lexical"
     return None
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what the file says; say where it is if something is missing in it."""
+    state = _read(path)
+    try:
+        yield state
+    except KeyError as error:
+        raise InvalidInputError(f"{path} is no whole filter, {error} is missing: fit again") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

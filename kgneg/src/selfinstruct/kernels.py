@@ -11,10 +11,11 @@ import numpy as np
 from scipy import sparse
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct.words import SPACELESS, word_pattern
 
 __all__ = ["TripleFeatures", "WordWeights", "kernel", "layout"]
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(word_pattern(SPACELESS))
 _WIDE = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")
 _DIM = 1 << 14
 _SHARPNESS = 2.0

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kgneg.core.errors import InvalidInputError
-from kgneg.core.shard_files import read_manifest
-from kgneg.core.storage import atomic_path
+from kgneg.core.shard_files import finished_notes
+from kgneg.core.storage import atomic_path, writing
 from kgneg.selfinstruct.decisions import ACTIONS
+from kgneg.selfinstruct.sources import read_plan
 
 __all__ = ["COUNTS", "RunReport", "check_finished", "manifest_rows", "read_report", "write_manifest"]
 
@@ -28,7 +29,8 @@ class RunReport:
     :param rows: how many rows the finished shards have
     :param actions: how many of them are kept, dropped and for review
     :param relations: the same by relation
-    :param reasons: the same by reason
+    :param reasons: the same by reason, without the names of judges; a row for which several judges gave reasons counts
+        for each of them
     :param partial: how many of the finished shards have rows without an answer, and are decided about again by the same
         call
     :param unanswered: how many rows have none: the endpoint failed, the budget was spent, or replies were malformed
@@ -59,6 +61,8 @@ class RunReport:
 def manifest_rows(out: str | Path, *, key: str | None = None) -> list[dict[str, Any]]:
     """Return one row per shard of a run, whether it is finished or not.
 
+    What was decided about another input does not count.
+
     :param out: the folder of the output
     :param key: the hash of the settings that count; ``None``: any
     :returns: by name ``shard``, ``state`` (``finished``, ``partial`` if some rows are without an answer, or
@@ -74,13 +78,14 @@ def manifest_rows(out: str | Path, *, key: str | None = None) -> list[dict[str, 
         raise InvalidInputError(
             f"{out} holds no run: there are no shards in {out / '_input'}. Begin a run there first."
         )
-    notes = {note["output"]: note for note in read_manifest(out)}
+    plan = read_plan(out / "_input")
+    notes = finished_notes(out, {} if plan is None else plan["hashes"])
     rows = []
     for name in names:
         note, path = notes.get(name), out / name
         row: dict[str, Any] = {"shard": name, "state": "pending"}
         row |= dict.fromkeys(("input_hash", "config_hash", "rows", "counts"))
-        if note is not None and path.is_file() and key in (None, note["key"]):
+        if note is not None and key in (None, note["key"]):
             counts = json.loads((parquet.read_metadata(path).metadata or {}).get(COUNTS, b"null"))
             state = "partial" if counts and counts.get("unanswered") else "finished"
             row |= {"state": state, "input_hash": note["input_hash"], "config_hash": note["key"]}
@@ -120,14 +125,14 @@ def read_report(out: str | Path, *, key: str | None = None) -> RunReport:
 
 
 def check_finished(out: str | Path) -> None:
-    """Raise unless all shards of a run are finished, with the same settings.
+    """Raise unless all shards of a run are finished, with the same settings, and of the input that was cut last.
 
     :param out: the folder of the output
     :raises InvalidInputError: if some are missing, or are of an earlier run
     """
     rows = manifest_rows(out)
     done = [row["config_hash"] for row in rows if row["state"] != "pending"]
-    if not (Path(out) / "_input" / "plan.json").is_file():
+    if read_plan(Path(out) / "_input") is None:
         raise InvalidInputError(f"the run in {out} is not through: its input is not cut. Repeat the call of the run.")
     if len(done) < len(rows) or len(set(done)) > 1:
         latest = "some of other settings" if len(done) == len(rows) else f"{len(done)} of {len(rows)} are finished"
@@ -149,7 +154,7 @@ def write_manifest(out: str | Path, *, key: str | None = None) -> Path:
     :returns: the file
     """
     path = Path(out) / "manifest.jsonl"
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with writing(path), atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for row in manifest_rows(out, key=key):
             file.write(json.dumps(row, sort_keys=True) + "\n")
     return path

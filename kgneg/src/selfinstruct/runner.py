@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from kgneg.core.cache import MemoryCache
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.shard_files import MANIFEST, find_shards
 from kgneg.core.shards import map_shards
-from kgneg.core.storage import atomic_path
+from kgneg.core.storage import atomic_path, writing
 from kgneg.selfinstruct.backends import engine
 from kgneg.selfinstruct.candidates import Candidates
 from kgneg.selfinstruct.claim import claim
-from kgneg.selfinstruct.decisions import ACTIONS, Decider
+from kgneg.selfinstruct.decisions import ACTIONS, Decider, Decisions
 from kgneg.selfinstruct.run_report import COUNTS, RunReport, manifest_rows, read_report, write_manifest
 from kgneg.selfinstruct.saved import SavedFilter
-from kgneg.selfinstruct.sources import TRIPLE, cut, find_sources
+from kgneg.selfinstruct.sources import TRIPLE, check_plan, cut, find_sources
+from kgneg.selfinstruct.tables import refuse_columns
 
 __all__ = ["DECIDED", "INPUT", "Loader", "run"]
 
@@ -29,10 +32,11 @@ __all__ = ["DECIDED", "INPUT", "Loader", "run"]
 DECIDED = ("action", "score", "reason")
 #: The folder of the shards of the input, within that of the output.
 INPUT = "_input"
-_VERSION = 2
+_REPORT, _LINES = "report.json", "manifest.jsonl"
+_VERSION = 3
 _MOST_REASONS, _OTHER = 50, "(other)"
 _LOADED = MemoryCache(size=2)
-# what may be otherwise next time; the name of a judge may stand before it, and other judges may have spoken before
+# what may be otherwise next time; names that are not known may stand before it, and other judges may have spoken before
 _PASSING = re.compile(r"(?:^|[:;] )(?:endpoint|budget|gave up|malformed)\b")
 
 
@@ -86,27 +90,41 @@ class _Decide:
             strict=True,
         ):
             table = table.append_column(name, values)
-        counts = _counts(candidates.relations, action, decisions.reason)
+        judges = (*getattr(decider, "rules", ()), *getattr(decider, "judges", ()))
+        counts = _counts(candidates.relations, decisions, [judge.name for judge in judges])
         return table.replace_schema_metadata({COUNTS: json.dumps(counts, sort_keys=True)})
 
 
-def _counts(relations: Sequence[str], actions: list[str], reasons: Sequence[str]) -> dict[str, Any]:
-    """Return counts of actions, by relation and by reason."""
+def _counts(relations: Sequence[str], decisions: Decisions, judges: Sequence[str]) -> dict[str, Any]:
+    """Return counts of actions, by relation and by reason; a row counts for each of its reasons."""
+    actions: list[str] = decisions.action.tolist()
     by_relation: dict[str, dict[str, int]] = {}
     for (relation, action), count in Counter(zip(relations, actions, strict=True)).items():
         by_relation.setdefault(relation, dict.fromkeys(ACTIONS, 0))[action] = count
-    kinds = [reason.partition(":")[0] for reason in reasons]  # what follows may differ from row to row
-    common = {kind for kind, _ in Counter(kinds).most_common(_MOST_REASONS)}
+    open_ = (np.isnan(decisions.score) | (decisions.action == "review")).tolist()
+    rows = Counter(zip(decisions.reason, actions, open_, strict=True))
+    names = "|".join(re.escape(name) for name in sorted(judges, key=len, reverse=True))
+    spoken = re.compile(f"(?:^|; )(?:{names}): ") if names else None
+    kinds: Counter[str] = Counter()
+    told: list[tuple[set[str], str, int]] = []
+    unanswered = 0
+    for (reason, action, without), count in rows.items():
+        parts = [reason] if spoken is None else [part for part in spoken.split(reason) if part] or [""]
+        found = {part.partition(":")[0] for part in parts}  # what follows may differ from row to row
+        told.append((found, action, count))
+        kinds.update(dict.fromkeys(found, count))
+        unanswered += count if without and any(map(_PASSING.search, parts)) else 0
+    common = {kind for kind, _ in kinds.most_common(_MOST_REASONS)}
     by_reason: dict[str, dict[str, int]] = {}
-    for (reason, action), count in Counter(zip(kinds, actions, strict=True)).items():
-        found = by_reason.setdefault(reason if reason in common else _OTHER, dict.fromkeys(ACTIONS, 0))
-        found[action] += count
+    for found, action, count in told:
+        for kind in {kind if kind in common else _OTHER for kind in found}:
+            by_reason.setdefault(kind, dict.fromkeys(ACTIONS, 0))[action] += count
     total = Counter(actions)
     return {
         "actions": {name: total[name] for name in ACTIONS},
         "relations": by_relation,
         "reasons": by_reason,
-        "unanswered": sum(_PASSING.search(reason) is not None for reason in reasons),
+        "unanswered": unanswered,
     }
 
 
@@ -147,18 +165,26 @@ def run(
         jobs that share the folder
     :param progress: whether to show a progress bar; ``None`` shows it on a terminal
     :returns: how many shards are finished, and the counts
-    :raises InvalidInputError: if a source or setting cannot be used, or the folder holds files of others
+    :raises InvalidInputError: if a source or setting cannot be used, the decider has learned nothing, the folder holds
+        files of others, or another job decides about another input there
     """
     out = Path(out).absolute()
     made: Decider | Loader = SavedFilter(decider) if isinstance(decider, str | Path) else decider
+    if getattr(made, "fitted", True) is False:
+        raise InvalidInputError("this filter has learned nothing yet: call fit first")
     paths = find_sources(source)
     _check_place(paths, out)
+    refuse_columns(paths, DECIDED)
     key = hashlib.blake2b(f"{_VERSION}\x1f{made.fingerprint()}".encode(), digest_size=16).hexdigest()
     claim(out, "run")
-    shards = cut(paths, out / INPUT, shard_rows)
-    _check_columns(shards[0])
+    sums = (out / _REPORT, out / _LINES)
+    shards = cut(paths, out / INPUT, shard_rows, outdated=sums)
+    plan = check_plan(out / INPUT)
     _remove_strangers(out, {path.name for path in shards})
     _reopen(out, key, shard)
+    if not read_report(out, key=key).complete:
+        for path in sums:  # they tell of an earlier filter
+            path.unlink(missing_ok=True)
     with engine(backend, address, jobs) as name:
         map_shards(
             _Decide(made, key),
@@ -170,9 +196,10 @@ def run(
             shard=shard,
             progress=progress,
         )
+    check_plan(out / INPUT, plan)
     report = read_report(out, key=key)
     if report.complete:
-        with atomic_path(out / "report.json") as temporary:
+        with writing(out / _REPORT), atomic_path(out / _REPORT) as temporary:
             temporary.write_text(json.dumps(report.as_dict(), indent=1, sort_keys=True), encoding="utf-8")
         write_manifest(out, key=key)
     return report
@@ -185,15 +212,6 @@ def _check_place(paths: Sequence[Path], out: Path) -> None:
     inside = next((path for path in paths if path.absolute().parent in (out, out / INPUT)), None)
     if inside is not None:
         raise InvalidInputError(f"{inside} lies in the folder of the output. Give another folder.")
-
-
-def _check_columns(shard: Path) -> None:
-    from pyarrow import parquet
-
-    names = parquet.read_schema(shard).names
-    clash = [name for name in DECIDED if name in names]
-    if clash:
-        raise InvalidInputError(f"the input has the column {clash[0]} already. Rename it, or leave it out.")
 
 
 def _reopen(out: Path, key: str, share: tuple[int, int] | None) -> None:

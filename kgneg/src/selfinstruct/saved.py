@@ -11,6 +11,7 @@ from typing import Any
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.storage import atomic_path
 from kgneg.selfinstruct.decisions import Decider
+from kgneg.selfinstruct.filter_files import filter_parts
 from kgneg.selfinstruct.judge import Judge
 from kgneg.selfinstruct.judge_choice import make_judge
 
@@ -24,7 +25,7 @@ class SavedFilter:
     """A saved filter, and how its judges are spelled.
 
     Judges that the folder of a filter cannot hold are made anew from their spelling, which stands beside it
-    (:meth:`remember`) unless it is given.
+    (:meth:`remember`) unless it is given. Files in it are kept as absolute paths.
 
     :param folder: what ``SelfInstructFilter.save`` has written
     :param choices: ``judges``, spellings as for :func:`~kgneg.selfinstruct.judge_choice.make_judge`; ``known``, a file
@@ -41,7 +42,16 @@ class SavedFilter:
             raise InvalidInputError(f"{folder} holds no filter: there is no file filter.json. Save one there first.")
         path = self.folder / _CHOICES
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self.choices: dict[str, Any] = kept | {name: value for name, value in choices.items() if value is not None}
+        given = {name: value for name, value in choices.items() if value is not None}
+        self.choices: dict[str, Any] = kept | _absolute(given)
+
+    @staticmethod
+    def forget(folder: str | Path) -> None:
+        """Remove what was remembered of an older filter, before another one takes its place.
+
+        :param folder: the folder of the filter
+        """
+        (Path(folder) / _CHOICES).unlink(missing_ok=True)
 
     @classmethod
     def remember(cls, folder: str | Path, choices: dict[str, Any]) -> None:
@@ -54,7 +64,7 @@ class SavedFilter:
         if all(text.startswith(_RECORDED) for text in judges):
             choices = {**choices, "judges": []}
         with atomic_path(Path(folder) / _CHOICES) as path:
-            path.write_text(json.dumps(choices, indent=1, sort_keys=True), encoding="utf-8")
+            path.write_text(json.dumps(_absolute(choices), indent=1, sort_keys=True), encoding="utf-8")
 
     @staticmethod
     def make(choices: dict[str, Any], store: str | Path) -> dict[str, Sequence[Judge]]:
@@ -88,13 +98,10 @@ class SavedFilter:
         Of the folder of a local model, files of more than a megabyte count with name, size and time of change.
 
         :returns: 32 hexadecimal digits
+        :raises InvalidInputError: if a file is missing, or the folder holds no filter of this version
         """
         digest = hashlib.blake2b(digest_size=16)
-        names = [path for path in sorted(self.folder.glob("*")) if path.is_file() and path.name[0] != "."]
-        own = [path for path in names if path.name not in (_CHOICES, "spent.json")]
-        tables = [text[len(_RECORDED) :].partition("#")[0] for text in self._judges() if text.startswith(_RECORDED)]
-        tables += [self.choices["known"]] if self.choices.get("known") else []
-        for path in [*own, *map(Path, tables)]:
+        for path in [*filter_parts(self.folder), *self._tables()]:
             digest.update(path.name.encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
         if self._judges():
             digest.update(self._words().encode())
@@ -105,6 +112,18 @@ class SavedFilter:
         spelled = {name: value for name, value in self.choices.items() if name not in ("known", "tokens")}
         digest.update(json.dumps(spelled, sort_keys=True).encode())
         return digest.hexdigest()
+
+    def _tables(self) -> list[Path]:
+        """Return the files outside of the folder that hold recorded verdicts and known triples."""
+        names = [text[len(_RECORDED) :].partition("#")[0] for text in self._judges() if text.startswith(_RECORDED)]
+        found = [Path(name) for name in [*names, self.choices.get("known")] if name]
+        for path in found:
+            if not path.is_file():
+                raise InvalidInputError(
+                    f"the filter in {self.folder} needs {path}, and there is no such file. Bring it back, or name "
+                    "another one with judges= or known= (--judge, --known)."
+                )
+        return found
 
     def _words(self) -> str:
         """Return a hash of the templates that put triples into words."""
@@ -128,6 +147,26 @@ class SavedFilter:
         parts: dict[str, Any] = self.make(self.choices, self.folder / "chat")
         decider: Decider = SelfInstructFilter.load(self.folder, progress=False, **parts)
         return decider
+
+
+def _absolute(choices: dict[str, Any]) -> dict[str, Any]:
+    """Return choices that mean the same in every folder and process."""
+    found = dict(choices)
+    if found.get("judges"):
+        found["judges"] = [_absolute_judge(text) for text in found["judges"]]
+    if found.get("known"):
+        found["known"] = str(Path(found["known"]).absolute())
+    if found.get("templates") not in (None, "statements"):
+        found["templates"] = str(Path(found["templates"]).absolute())
+    return found
+
+
+def _absolute_judge(text: str) -> str:
+    kind, _, value = text.partition(":")
+    if text.startswith(_RECORDED):
+        path, mark, column = value.partition("#")
+        return f"{_RECORDED}{Path(path).absolute()}{mark}{column}"
+    return f"{kind}:{Path(value).absolute()}" if kind in _LOCAL and Path(value).is_dir() else text
 
 
 def _add_folder(digest: Any, folder: Path) -> None:

@@ -160,6 +160,11 @@ def test_a_run_that_is_not_through(factory: TriplesFactory, tmp_path: Path) -> N
     for way in ways:
         weighter = VerdictWeighter.from_run(way, factory)
         assert weighter.weight_triples(torch.tensor([[0, 0, 0]])).tolist() == pytest.approx([0.01])
+    source.write_text("".join(f"e{head}\tr\te1\n" for head in range(12)), encoding="utf-8")
+    run(decider, source, out, shard_rows=4, backend="sequential", shard=(0, 2))  # one shard is of the earlier input
+    for way in ways:
+        with pytest.raises(InvalidInputError, match="is not through: 2 of 3 shards"):
+            VerdictWeighter.from_run(way, factory)
 
 
 def test_texts_as_heads_and_tails(decided: Path, factory: TriplesFactory) -> None:

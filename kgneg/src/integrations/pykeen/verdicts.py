@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pykeen.triples import CoreTriplesFactory, TriplesFactory
 from pykeen.triples.weights import LossWeighter
 
 from kgneg.core.errors import InvalidInputError, KeyOverflowError
-from kgneg.core.shard_files import MANIFEST, find_shards, read_manifest
+from kgneg.core.shard_files import MANIFEST, find_shards, finished_notes
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count, validate_share, validate_triples
 
@@ -222,9 +223,11 @@ def _finished_shards(decided: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def _check_finished(folder: Path) -> None:
     names = {path.name for path in (folder / "_input").glob("part-*.parquet")}
-    notes = [note for note in read_manifest(folder) if note["output"] in names and (folder / note["output"]).is_file()]
-    planned = (folder / "_input" / "plan.json").is_file()
-    if not planned or len(notes) < len(names) or len({note["key"] for note in notes}) > 1:
+    plan = folder / "_input" / "plan.json"
+    # what was decided about an earlier input does not count
+    hashes = json.loads(plan.read_text(encoding="utf-8")).get("hashes", {}) if plan.is_file() else {}
+    notes = finished_notes(folder, hashes)
+    if not hashes or len(notes) < len(names) or len({note["key"] for note in notes.values()}) > 1:
         raise InvalidInputError(
             f"the run in {folder} is not through: {len(notes)} of {len(names)} shards are finished, or some are of "
             f"other settings (see {folder / MANIFEST}). Repeat the call of the run."
