@@ -112,6 +112,14 @@ def test_other_judges_are_handed_in(world: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.decide(rows).score, made.decide(rows).score)
 
 
+def test_judges_of_one_name_keep_their_order(world: Any, tmp_path: Path) -> None:
+    judges = [Other(one) for one in world.judges]
+    SelfInstructFilter(judges=judges, target=None).fit(*world.seeds(slice(0, 300))).save(tmp_path)
+    assert load_filter(tmp_path, judges=judges).judges == tuple(judges)
+    with pytest.raises(InvalidInputError, match="the judges of the filter in .* are in another order"):
+        load_filter(tmp_path, judges=judges[::-1])
+
+
 def test_judges_that_are_not_asked_are_not_needed(world: Any, tmp_path: Path) -> None:
     made = SelfInstructFilter(judges=[Other(world.judges[0])], critic=world.critic(), ask=False, target=None)
     made.fit(*world.seeds(slice(0, 300)), world.candidates[300:500]).save(tmp_path)

@@ -46,7 +46,9 @@ def save_filter(filter_: SelfInstructFilter, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state: dict[str, Any] = {"version": _VERSION, "filter": filter_.state(), "critic": None, "recorded": {}}
+    state["asked"] = {}
     for role, judges in (("judges", filter_.judges), ("rules", filter_.rules)):
+        state["asked"][role] = [judge.fingerprint() for judge in judges]
         recorded = [judge for judge in judges if isinstance(judge, RecordedJudge)]
         if recorded and len(recorded) == len(judges):
             state["recorded"][role] = [
@@ -133,6 +135,11 @@ def _made(
         )
         for role, given in (("judges", judges), ("rules", rules))
     ]
+    for role, given in zip(("judges", "rules"), heard, strict=True):
+        prints = [judge.fingerprint() for judge in given]
+        # others of the same name may stand in, such as recorded verdicts on other triples
+        if prints != state["asked"][role] and sorted(prints) == sorted(state["asked"][role]):
+            raise InvalidInputError(f"the {role} of the filter in {folder} are in another order: use that of the fit")
     critic = None
     if state["critic"] is not None:
         critic = _critic(folder, state["critic"], encoder, cache, progress)
