@@ -186,7 +186,7 @@ def test_an_interrupt_ends_it_where_a_loop_is_running(endpoint: FakeEndpoint, ra
         requests = (request(number) for number in range(300))
         who.ask(requests, lambda reply: reply.text, lambda one, outcome: found.append(one.key))
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in the background of a shell
     try:
         with pytest.raises(KeyboardInterrupt):
             asyncio.run(cell())

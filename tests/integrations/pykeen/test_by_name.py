@@ -62,9 +62,14 @@ def test_pipeline_without_any_import(python: Python, tmp_path: Path) -> None:
     "imports",
     [
         "import kgneg.integrations.pykeen",
-        "from kgneg.integrations.pykeen.lemon import LemonNegativeSampler",
         "import pykeen.datasets",
-        "import pykeen.sampling; import kgneg.integrations.pykeen",
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in (
+                "from kgneg.integrations.pykeen.lemon import LemonNegativeSampler",
+                "import pykeen.sampling; import kgneg.integrations.pykeen",
+            )
+        ),
     ],
 )
 def test_order_of_imports(python: Python, imports: str) -> None:
