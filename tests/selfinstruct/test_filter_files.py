@@ -116,7 +116,7 @@ def test_judges_of_one_name_keep_their_order(world: Any, tmp_path: Path) -> None
     judges = [Other(one) for one in world.judges]
     SelfInstructFilter(judges=judges, target=None).fit(*world.seeds(slice(0, 300))).save(tmp_path)
     assert load_filter(tmp_path, judges=judges).judges == tuple(judges)
-    with pytest.raises(InvalidInputError, match="the judges of the filter in .* are in another order"):
+    with pytest.raises(InvalidInputError, match=r"the judges of the filter in .* are in another order"):
         load_filter(tmp_path, judges=judges[::-1])
 
 
