@@ -100,7 +100,7 @@ def test_recall_and_statement() -> None:
     assert held[False] < 0.85 * 300
     few = certify_recall(np.arange(12.0), np.zeros(12, dtype=bool), 0.8, groups=np.repeat([0, 1], 6))
     assert not few.reachable
-    assert "12 checked rows, which are worth" in few.statement()
+    assert "12 checked rows, which are worth at most" in few.statement()
     made = certify_below(0.5, np.zeros(600), grouped(0, 0.3)[1], 0.7, groups=groups)
     assert made.worth < made.rows == 600
     assert f"worth {made.worth} as some share a head" in made.statement()

@@ -9,6 +9,7 @@ import pytest
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.chat_endpoint import EndpointError
 from kgneg.selfinstruct.filter import SelfInstructFilter
 from kgneg.selfinstruct.fusion import JudgeFusion
 from kgneg.selfinstruct.judge import Judgements
@@ -171,7 +172,31 @@ def test_where_asking_failed_is_reviewed(world: Any, reason: str) -> None:
 def test_failures_at_the_fit_are_not_promised_to_be_kept(world: Any) -> None:
     made = fit(world, judges=[world.judges[0], Failing("budget: spent")])
     assert made.certificate is not None and not made.certificate.reachable
-    assert made.report["not_answered"] == made.report["learned_from"]
+    assert made.report["not_answered"] == made.report["checked"]
+    assert made.report["verdicts"] == {"strict": made.report["learned_from"], "failing": 0}
+
+
+def test_a_fit_without_any_answer_is_an_error(world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(EndpointError, match=r"asking failed for all of .* because of failing: endpoint: down"):
+        fit(world, judges=[Failing("endpoint: down")])
+    fit(world, judges=[world.judges[0], Failing("unsure")])
+    assert "the judge failing has a verdict on none of" in caplog.text
+
+
+def test_a_sample_of_the_candidates_needs_few_heads() -> None:
+    true, false = (
+        Candidates([f"h{row % 12}" for row in range(len(part))], part.relations, part.tails) for part in told(0.1, 0.9)
+    )
+    by_head, by_row = (
+        SelfInstructFilter(judges=[Told()], target=0.9, sample=sample).fit(true, false)
+        for sample in ("heads", "triples")
+    )
+    assert by_head.certificate is not None and by_row.certificate is not None
+    assert not by_head.certificate.reachable
+    assert "worth at most" in by_head.certificate.statement()
+    assert by_row.certificate.reachable
+    assert by_row.certificate.rows == by_row.certificate.worth
+    assert by_row.report["held_out"] == 300
 
 
 def test_nothing_is_kept_in_a_gap_or_from_drop_on() -> None:

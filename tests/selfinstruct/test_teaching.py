@@ -9,6 +9,7 @@ import torch
 from kgneg.core.errors import InvalidInputError
 from kgneg.selfinstruct import teaching
 from kgneg.selfinstruct.candidates import Candidates
+from kgneg.selfinstruct.chat_endpoint import EndpointError
 from kgneg.selfinstruct.fusion import JudgeFusion
 from kgneg.selfinstruct.judge import Judgements
 from kgneg.selfinstruct.recorded import RecordedJudge
@@ -88,8 +89,17 @@ def test_failures_are_counted(world: Any) -> None:
             return Judgements.of(np.full(len(candidates), np.nan), ["budget: spent"] * len(candidates))
 
     made = lesson(world, 60, [Down()])
-    made.hold(world.candidates[300:], 30, 2, torch.Generator().manual_seed(0))
+    with pytest.raises(EndpointError, match=r"asking failed for all of 90 triples.*down: budget: spent"):
+        made.hold(world.candidates[300:], 30, 2, torch.Generator().manual_seed(0))
     assert (made.failed, len(made.asked)) == (90, 0)
+    made = lesson(world, 60, [Down(), *world.judges])
+    made.hold(world.candidates[300:], 30, 2, torch.Generator().manual_seed(0))
+    assert made.report() == {
+        "learned_from": 60,
+        "judged": 30,
+        "not_answered": 90,
+        "verdicts": {"down": 0, "strict": 60, "mild": 60},
+    }
 
 
 def test_why_a_pool_is_not_asked_about(world: Any) -> None:

@@ -41,6 +41,13 @@ __all__ = ["fit_command"]
     "--goal", type=click.Choice(["precision", "recall"]), default="precision", show_default=True, help="Of what."
 )
 @click.option("--level", type=float, default=0.95, show_default=True, help="The confidence of the promise.")
+@click.option(
+    "--sample",
+    type=click.Choice(["heads", "triples"]),
+    default="heads",
+    show_default=True,
+    help="Of what the checked triples are a random sample: of heads, or of the very candidates.",
+)
 @click.option("--drop", type=float, default=0.5, show_default=True, help="From which P(true) on to drop.")
 @click.option("--judged", type=int, default=1000, show_default=True, help="Rows of the pool that judges see.")
 @click.option("--critic-only", is_flag=True, help="Judges teach the critic, which then decides alone: for large runs.")

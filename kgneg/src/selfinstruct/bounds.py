@@ -15,7 +15,7 @@ from kgneg.selfinstruct.clusters import independent_rows
 __all__ = ["Certificate", "binomial_bound", "certify_below", "certify_precision", "certify_recall"]
 
 _STEPS = 20
-_STARTS = 4
+_STARTS, _SPARE = 4, 1.5  # with fewer rows than need be, times this, there are fewer starts
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Certificate:
     :param rows: checked rows that counted at this threshold
     :param good: how many of them were right
     :param share: the share of all checked rows that is kept
-    :param worth: how many independent rows those that counted are worth; fewer than ``rows`` if some share a group
+    :param worth: how many independent rows those that counted are worth; fewer than ``rows`` if some share a group;
+        without a threshold the most of all thresholds that were tried
     """
 
     kind: str
@@ -55,7 +56,7 @@ class Certificate:
         goal = f"{self.kind} >= {self.target:g} with {self.level:.0%} confidence"
         worth = "" if self.worth == self.rows else f", which are worth {self.worth} as some share a head"
         if not self.reachable:
-            return f"{goal}: not reachable with {self.rows} checked rows{worth}"
+            return f"{goal}: not reachable with {self.rows} checked rows{worth.replace('worth', 'worth at most')}"
         found = f"{self.good} of {self.rows} checked rows were right{worth}"
         return f"{goal}: keep scores up to {self.threshold:.6g} ({found})"
 
@@ -110,8 +111,8 @@ def certify_precision(
     """Find the largest threshold below which enough triples are false, with confidence.
 
     The thresholds are fixed before a truth is read. They are tested by fixed sequences (Angelopoulos et al. 2021): from
-    each of four starts towards larger ones until the first failure, each start with a quarter of the error. So the
-    statement holds at ``level`` although the best threshold is taken.
+    each of four starts, or fewer if there are few rows, towards larger ones until the first failure, each start with
+    its part of the error. So the statement holds at ``level`` although the best threshold is taken.
 
     :param scores: shape: ``(n,)``, P(the triple is true) of rows that were not used to make the scores
     :param truth: shape: ``(n,)``, whether each is true
@@ -142,12 +143,18 @@ def certify_precision(
     ahead = None
     if batch is not None:  # further rows share groups as these do
         ahead = np.rint(validate_count("batch", batch) * worth / len(scores)).astype(int)
-    error = (1 - level) / _STARTS
+    # what rows without a mistake are worth depends on no truth, so it may say where to begin
+    most = (
+        rows if groups is None else np.array([_worth(groups[one], one[one] < 0, level) for one in below.T], dtype=int)
+    )
+    parts = next((n for n in range(_STARTS, 1, -1) if target ** (most.max(initial=0) / _SPARE) <= (1 - level) / n), 1)
+    error = (1 - level) / parts
     # fewer rows could not pass even without a mistake
-    possible = np.flatnonzero(target**worth <= error)
+    possible = np.flatnonzero(target**most <= error)
+    possible = possible if len(possible) else np.flatnonzero(target**rows <= error)
     best = -1
     if len(possible):
-        starts = np.unique(np.linspace(possible[0], len(grid) - 1, _STARTS + 1)[:-1].astype(int))
+        starts = np.unique(np.linspace(possible[0], len(grid) - 1, parts + 1)[:-1].astype(int))
         error = (1 - level) / len(starts)
         for start in starts:
             for place in range(int(start), len(grid)):
@@ -156,7 +163,7 @@ def certify_precision(
                     break
                 best = max(best, place)
     if best < 0:
-        every = len(scores) if groups is None else _worth(groups, truth, level)
+        every = len(scores) if groups is None else int(worth.max(initial=0))
         return Certificate("precision", target, level, -math.inf, len(scores), int((~truth).sum()), 0.0, every)
     cut = float(np.nextafter(grid[best], -np.inf)) if own else float(grid[best])
     counts, share = (int(rows[best]), int(good[best])), float((scores <= cut).mean())

@@ -21,9 +21,9 @@ from kgneg.selfinstruct.clusters import head_numbers
 from kgneg.selfinstruct.critic import Critic
 from kgneg.selfinstruct.decisions import Decisions
 from kgneg.selfinstruct.fusion import JudgeFusion
-from kgneg.selfinstruct.hearing import Opinions, checked_triples, crossed, hear, ruled_first, split_rows, without
+from kgneg.selfinstruct.hearing import Opinions, checked_triples, crossed, hear, ruled_first, split_rows
 from kgneg.selfinstruct.judge import Judge
-from kgneg.selfinstruct.teaching import Lesson, why_silent
+from kgneg.selfinstruct.teaching import Lesson
 
 __all__ = ["SelfInstructFilter"]
 
@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 _FOLDS, _DIGITS = 5, 6
 _SLACK = 2e-6  # of scores whose last digit may depend on how an encoder was asked
-_SETTINGS = ("goal", "target", "level", "batch", "drop", "held_out", "judged", "rounds", "pool_weight", "ask", "seed")
+_PROMISE = ("goal", "target", "level", "batch", "drop", "held_out", "sample")
+_SETTINGS = (*_PROMISE, "judged", "rounds", "pool_weight", "ask", "seed")
 
 
 class SelfInstructFilter:
@@ -53,6 +54,8 @@ class SelfInstructFilter:
     :param drop: candidates with at least this P(true) are dropped, the others that are not kept are reviewed; so are
         all where asking a judge failed
     :param held_out: about the share of checked triples that sets the threshold, by heads; they teach nothing
+    :param sample: of what the checked triples are a random sample: ``"heads"``, for triples of heads that nobody has
+        looked at, or ``"triples"``, for those among which they were drawn; then triples of one head are independent
     :param calibrator: from log odds to probabilities, by relation
     :param fusion: how verdicts and critic are combined
     :param judged: rows of the pool that judges are asked about; none if they are asked in :meth:`decide` and there are
@@ -76,6 +79,7 @@ class SelfInstructFilter:
         batch: int | None = None,
         drop: float = 0.5,
         held_out: float = 0.5,
+        sample: str = "heads",
         calibrator: Calibrator | None = None,
         fusion: JudgeFusion | None = None,
         judged: int = 1000,
@@ -95,6 +99,7 @@ class SelfInstructFilter:
         if self.batch is not None and self.goal == "recall":
             raise InvalidInputError(f"batch={batch} is for goal='precision': leave it out, a recall is of the long run")
         self.held_out = validate_share("held_out", held_out)
+        self.sample = choose("sample", sample, ("heads", "triples"))
         self.calibrator = Calibrator() if calibrator is None else calibrator
         self.fusion = JudgeFusion() if fusion is None else fusion
         self.judged, self.rounds = validate_count("judged", judged, 0), validate_count("rounds", rounds)
@@ -113,6 +118,7 @@ class SelfInstructFilter:
         :param pool: candidates of unknown truth, of which a sample is judged; ``None`` for none
         :returns: itself
         :raises InvalidInputError: if there is nothing to learn from, or a triple is both true and false
+        :raises EndpointError: if judges were asked and asking failed for every triple
         """
         self.fitted, self.certificate = False, None
         seeds, truth = checked_triples(seed_pos, seed_neg)
@@ -120,37 +126,33 @@ class SelfInstructFilter:
             raise InvalidInputError("there is nothing to learn from: give checked triples, or judges and a pool")
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, 1))
         share = 0.0 if self.target is None or not len(seeds) else self.held_out
-        apart = split_rows(seeds.heads, share, generator)
-        # what people have checked needs no opinion, and what is held out must not teach
-        offered = None if pool is None else without(pool, seeds)
+        groups = seeds.heads if self.sample == "heads" else [str(row) for row in range(len(seeds))]
+        apart = split_rows(groups, share, generator)
         if share and len(seeds) and not apart.any():
             logger.warning("all %d checked triples share a head: none is held out, and nothing is promised", len(seeds))
         lesson = Lesson(self.critic, self.judges, self.fusion, seeds[~apart], truth[~apart], self.pool_weight)
         # with enough labels and judges that are asked anyway, their opinions would only count twice
         taught = self.ask and int((~apart).sum()) >= self.fusion.minimum
-        silence = why_silent(offered, self.judges, self.judged, taught=taught)
-        if len(seeds) and apart.all() and silence and (self.critic is not None or len(self.judges) > 1):
+        # what people have checked needs no opinion, and what is held out must not teach
+        offered = lesson.offer(pool, seeds, self.judged, taught=taught)
+        if len(seeds) and apart.all() and offered is None and (self.critic is not None or len(self.judges) > 1):
             raise InvalidInputError(
                 f"held_out={self.held_out:g} leaves none of {len(seeds)} checked triples: there is nothing to learn "
                 "from; lower it, or give more triples"
             )
-        lesson.hold(None if silence else offered, self.judged, self.rounds, generator)
+        lesson.hold(offered, self.judged, self.rounds, generator)
         elsewhere = self._fuse(lesson)
         self.fitted = True
-        ruled = self._promise(seeds[apart], truth[apart], elsewhere)
-        self.report = {
+        ruled, failed = self._promise(seeds[apart], truth[apart], elsewhere)
+        told = lesson.report()
+        self.report = told | {
             "checked": len(seeds),
-            "learned_from": len(lesson.checked),
             "held_out": int(apart.sum()) - ruled,
             "held_out_ruled": ruled,
-            "judged": len(lesson.asked),
-            "not_answered": lesson.failed,
+            "not_answered": told["not_answered"] + failed,
             "fusion": self.fusion.mode,
             "promise": None if self.certificate is None else self.certificate.statement(),
         }
-        if pool is not None and offered is not None:
-            self.report |= {"pool": len(pool), "pool_checked": len(pool) - len(offered)}
-            self.report |= {"pool_not_asked": f"{len(offered)}: {silence}"} if silence else {}
         return self
 
     def decide(self, candidates: Candidates) -> Decisions:
@@ -178,8 +180,8 @@ class SelfInstructFilter:
 
         :param source: files, patterns or folders
         :param out: the folder of the output
-        :param settings: of :func:`kgneg.selfinstruct.runner.run`
-        :returns: its report
+        :param settings: and the report that is returned: see :func:`kgneg.selfinstruct.runner.run`
+        :returns: the report
         """
         from kgneg.selfinstruct.runner import run
 
@@ -263,11 +265,11 @@ class SelfInstructFilter:
         found = self.calibrator.probability(log_odds, relations) if self._calibrated else 1 / (1 + np.exp(-log_odds))
         return np.asarray(np.round(found, _DIGITS))  # the last bits may depend on the size of a batch
 
-    def _promise(self, checked: Candidates, truth: np.ndarray, elsewhere: np.ndarray) -> int:
-        """Set the threshold on rows from which nothing was learned; return how many of them a rule decided."""
+    def _promise(self, checked: Candidates, truth: np.ndarray, elsewhere: np.ndarray) -> tuple[int, int]:
+        """Set the threshold on rows that did not teach; return how many of them a rule decided, and asking failed."""
         self.certificate = None
         if self.target is None:
-            return 0
+            return 0, 0
         score, found, ruled = self._score(checked)
         score = np.where(found.unclear, np.nan, score)
         self.certificate = certify_below(
@@ -279,22 +281,20 @@ class SelfInstructFilter:
             level=self.level,
             others=elsewhere,
             batch=self.batch,
-            groups=head_numbers(checked.heads)[~ruled],
+            groups=head_numbers(checked.heads)[~ruled] if self.sample == "heads" else None,
         )
-        return int(ruled.sum())
+        return int(ruled.sum()), int(found.failed.sum())
 
     def _score(self, candidates: Candidates) -> tuple[np.ndarray, Opinions, np.ndarray]:
         """Return P(true), what judges said, and which rows a rule has decided."""
         if not self.fitted:
             raise InvalidInputError("this filter has learned nothing yet: call fit first")
         score, ruled, rules = ruled_first(self.rules, candidates)
-        open_ = np.flatnonzero(~ruled)
-        rest = candidates[open_]
+        rest = candidates[open_ := np.flatnonzero(~ruled)]
         relations = list(rest.relations)
         found = hear(self.judges if self.ask else (), rest)
         odds = None if self.critic is None else self.critic.log_odds(rest)
         score[open_] = self._probability(self.fusion.log_odds(found.probability, relations, odds), relations)
         if self.critic is None:
-            silent = np.isnan(found.probability).all(axis=1)
-            score[open_[silent]] = np.nan
+            score[open_[np.isnan(found.probability).all(axis=1)]] = np.nan
         return score, rules.followed(open_, found), ruled
