@@ -285,7 +285,7 @@ def test_judges_and_a_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for target, (stated, counted) in zip((0.8, 0.9), (lines[:2], lines[2:4]), strict=True):
         assert stated.startswith(f"precision >= {target:g} with 95% confidence: keep scores up to")
         assert float(counted.rpartition(": ")[2].rstrip("%")) > 100 * target
-    assert "not reachable with 445 checked rows" in lines[4] and "'keep': 0," in lines[5]
+    assert "not reachable with 450 checked rows" in lines[4] and "'keep': 0," in lines[5]
     assert lines[6] == "a known triple: drop, because of a rule"
     assert written.startswith("the same after loading: True; 3 of 3 shards")
     count = int(written.split()[-1])

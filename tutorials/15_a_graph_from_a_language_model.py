@@ -203,7 +203,7 @@ print("once more:", StandIn.seen["requests"], "requests")
 # %%
 def is_true(candidates: Candidates) -> np.ndarray:
     """Return what somebody who checks these triples would say."""
-    return np.array([triple[2] in world[triple[:2]] for triple in candidates.triples()])
+    return np.array([triple[2] in world[triple[:2]] for triple in candidates.triples()], dtype=bool)
 
 
 negatives = made.negatives[Deduplicator().find(made.negatives).keep]
@@ -223,12 +223,13 @@ print(f"true among those said to be false: {is_true(negatives)[no].mean():.1%}")
 
 # %% [markdown]
 # A hundred and eighty checked negatives teach the filter how far to believe the judge, and how much it may promise.
-# Then it decides about all others. ``Distiller`` hands its negatives to a filter itself.
+# They are a random sample of all, which ``sample="triples"`` says. Then it decides about all others. ``Distiller``
+# hands its negatives to a filter itself.
 
 # %%
 order = np.random.default_rng(0).permutation(len(negatives))
 checked, others = negatives[order[:180]], negatives[order[180:]]
-chosen = SelfInstructFilter(judges=[judge], target=0.85)
+chosen = SelfInstructFilter(judges=[judge], target=0.85, sample="triples")
 chosen.fit(checked[is_true(checked)], checked[~is_true(checked)])
 print("\n" + chosen.certificate.statement())
 found = chosen.decide(others)
@@ -276,5 +277,5 @@ server.shutdown()
 # The same on the command line, with a real model; the key is read from ``OPENAI_API_KEY``::
 #
 #     kgneg distill --model gpt-4.1-mini --kinds role --max-cost 2 --input-price 0.4 --output-price 1.6 --out graph
-#     kgneg selfinstruct fit --true true.tsv --false false.tsv --judge chat:gpt-4.1-mini --out filter
+#     kgneg selfinstruct fit --true true.tsv --false false.tsv --judge chat:gpt-4.1-mini --sample triples --out filter
 #     kgneg selfinstruct run graph/negatives.tsv --filter filter --out decided --kept kept.tsv
