@@ -123,6 +123,13 @@ def test_aliases() -> None:
 def test_unknown_relation() -> None:
     with pytest.raises(InvalidInputError, match=r"'eats', only for xAttr.*JSON file"):
         Verbalizer.load().positive(Candidates.from_triples([("cat", "eats", "fish")]))
+    with pytest.raises(InvalidInputError, match=r"'eats', only for (\w+, ){9}oEffect and \d+ more\. Write") as caught:
+        Verbalizer.load().check(["eats"])
+    assert "AtLocation" not in str(caught.value)
+    with pytest.raises(InvalidInputError, match=r"'is_a', but for IsA"):
+        Verbalizer.load().check(["is_a"])
+    with pytest.raises(InvalidInputError, match=r"'b', only for a\. Write"):
+        Verbalizer(relations={"a": {"positive": ["{head} {tail}."], "negated": ["{tail} {head}."]}}).check(["b"])
 
 
 def test_own_file(tmp_path: Path) -> None:
