@@ -11,6 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kgneg.cli import main
+from kgneg.core.errors import InvalidInputError
+from kgneg.selfinstruct.filter import SelfInstructFilter
+from kgneg.selfinstruct.threshold import ThresholdDecider
 
 ROWS = [(f"h{number}", "r", f"tail number {number % 4}") for number in range(20)]
 
@@ -51,10 +54,21 @@ def test_run_by_recorded_verdicts(source: Path, verdicts: Path, tmp_path: Path) 
     none = call(*arguments, "--keep", 0.1, "--column", "one", "--kept", kept)
     assert none.exit_code == 0, none.output
     assert f"{kept} is empty: no candidate was kept" in none.stderr
+    assert "the sampler given cannot use it. Raise --keep." in none.stderr
     assert kept.read_bytes() == b""
     every = call(*arguments, "--column", "other", "--quiet")
     assert every.exit_code == 0
     assert json.loads((out / "report.json").read_text())["actions"]["keep"] == 20
+
+
+@pytest.mark.parametrize("name", ["kept.csv", "folder.tsv"])
+def test_a_wrong_name_for_the_kept_is_refused_before_the_run(
+    name: str, source: Path, verdicts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.tsv").mkdir()
+    done = call("run", source, "--verdicts", verdicts, "--out", tmp_path / "out", "--kept", tmp_path / name)
+    assert done.exit_code == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_job_array(source: Path, verdicts: Path, tmp_path: Path) -> None:
@@ -130,12 +144,85 @@ def test_fit_and_run(checked: list[Any], source: Path, tmp_path: Path) -> None:
     assert judged["action"].tolist() == ["drop"] * 4 + ["keep"] * 16
 
 
+def test_a_filter_that_cannot_be_used_is_a_wrong_call(checked: list[Any], source: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "filter", tmp_path / "out"
+    assert call("fit", *checked, "--target", 0.99, "--out", folder).exit_code == 0
+    run = ("run", source, "--filter", folder, "--out", out, "--backend", "sequential")
+    done = call(*run, "--kept", tmp_path / "kept.tsv")
+    assert done.exit_code == 0, done.output
+    report = (out / "report.json").read_bytes()
+    done = call(*run, "--judge", "guess:often")
+    assert done.exit_code == 2
+    assert done.stderr.count("the judge 'guess:often' is none of") == 1
+    assert (out / "report.json").read_bytes() == report
+    (folder / "judges.json").write_text("{", encoding="utf-8")
+    done = call(*run)
+    assert done.exit_code == 2
+    assert "judges.json is damaged" in " ".join(done.stderr.split())
+
+
+def test_a_row_that_cannot_be_used_is_a_wrong_call(
+    source: Path, verdicts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decide(self: Any, candidates: Any) -> Any:
+        raise InvalidInputError("there are no templates. Write some.")
+
+    monkeypatch.setattr(ThresholdDecider, "decide", decide)
+    done = call(
+        "run", source, "--verdicts", verdicts, "--out", tmp_path / "out", "--backend", "sequential", "--shard-rows", 6
+    )
+    assert done.exit_code == 2
+    assert " ".join(done.stderr.split()).endswith("Error: 4 of 4 shards failed: there are no templates. Write some.")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("no templates") == 1
+
+
+def test_fit_leaves_folders_of_others_alone(
+    checked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(self: Any, *args: Any) -> Any:
+        raise AssertionError("nothing is learned before the folder is looked at")
+
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "notes.txt").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(SelfInstructFilter, "fit", fit)
+        for out, message in (("notes", "holds notes.txt, which no filter has written"), ("true.tsv", "cannot write")):
+            done = call("fit", *checked, "--out", tmp_path / out)
+            assert done.exit_code == 2
+            assert message in " ".join(done.stderr.split())
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["notes.txt"]
+    for _ in range(2):
+        assert call("fit", *checked, "--out", tmp_path / "filter").exit_code == 0
+    (tmp_path / "filter" / "_kgneg.json").unlink()  # as one that was saved in Python
+    assert call("fit", *checked, "--out", tmp_path / "filter").exit_code == 0
+
+
+def test_fit_takes_files_with_names_of_columns(checked: list[Any], tmp_path: Path) -> None:
+    plain = call("fit", *checked, "--out", tmp_path / "plain")
+    for name in ("true", "false"):
+        path = tmp_path / f"{name}.tsv"
+        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = ["Tail\thead\trelation\tnote", *(f"{tail}\t{head}\t{relation}\tx" for head, relation, tail in rows)]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    named = call("fit", *checked, "--out", tmp_path / "named")
+    assert named.exit_code == 0, named.output
+    assert named.stdout == plain.stdout
+    for content, message in (("", "has no triples"), ("a\tb\n", "expected head, relation and tail")):
+        (tmp_path / "true.tsv").write_text(content, encoding="utf-8")
+        done = call("fit", *checked, "--out", tmp_path / "none")
+        assert done.exit_code == 2
+        assert message in " ".join(done.stderr.split())
+        assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["run", "in.tsv", "--out", "out"], "give --filter or --verdicts"),
         (["run", "in.tsv", "--out", "out", "--filter", "a", "--verdicts", "b"], "give --filter or --verdicts"),
         (["run", "in.tsv", "--out", "out", "--filter", "nowhere"], "there is no folder nowhere"),
+        (["run", "in.tsv", "--out", "out", "--verdicts", "verdicts.tsv", "--column", "no"], "or --column"),
         (["run", "none.tsv", "--out", "out", "--verdicts", "verdicts.tsv"], "stands for no file"),
         (["run", "--out", "out"], "Missing argument 'SOURCE...'"),
         (["dedup", "in.tsv", "--out", "out", "--rouge-l", "2"], "rouge_l must be"),

@@ -18,7 +18,7 @@ import pytest
 
 from kgneg.core.errors import InvalidInputError
 from kgneg.core.shard_files import MANIFEST, read_manifest
-from kgneg.core.shards import ShardError, map_shards
+from kgneg.core.shards import ShardError, ShardInputError, map_shards
 
 SIZES = [3, 1, 0, 5, 4, 2]
 
@@ -224,6 +224,31 @@ def test_a_failure_does_not_stop_the_others(corpus: Path, tmp_path: Path, caplog
     run = map_shards(double(log), corpus, out, key="a")
     assert (run.computed, run.skipped, calls(log)) == (2, 4, 2)
     assert values(out) == doubled(corpus)
+
+
+def test_an_input_that_cannot_be_used_is_said_once(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(table: Any) -> Any:
+        if table.num_rows > 3:
+            raise InvalidInputError("there is no such thing. Give another one.")
+        return table
+
+    message = "2 of 6 shards failed, the others are finished: there is no such thing. Give another one."
+    with caplog.at_level(logging.DEBUG), pytest.raises(ShardInputError) as caught:
+        map_shards(refuse, corpus, tmp_path / "out", key="a", n_jobs=2)
+    assert str(caught.value) == message
+    assert isinstance(caught.value, InvalidInputError)
+    assert list(caught.value.failed) == ["part-3.parquet", "part-4.parquet"]
+    assert "Traceback" not in caplog.text
+    assert "no such thing" not in caplog.text
+
+    def both(table: Any) -> Any:
+        return refuse(table) if table.num_rows != 2 else 1 / 0
+
+    with pytest.raises(ShardError, match=r"(?s)3 of 6 shards failed;.*part-5.parquet: ZeroDivisionError") as caught:
+        map_shards(both, corpus, tmp_path / "other", key="a")
+    assert not isinstance(caught.value, InvalidInputError)
 
 
 def test_a_result_that_is_no_table(corpus: Path, tmp_path: Path) -> None:

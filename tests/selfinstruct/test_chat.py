@@ -366,7 +366,7 @@ def test_addresses_with_secrets_are_refused_without_repeating_them() -> None:
 
 def test_no_key_for_the_official_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(InvalidInputError, match="OPENAI_API_KEY"):
+    with pytest.raises(InvalidInputError, match=r"OPENAI_API_KEY.*--api-key-env"):
         ChatJudge(endpoint=ChatEndpoint(model="tiny")).judge(asked(TRUE))
 
 

@@ -29,3 +29,9 @@ def test_files_of_others(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"holds b and 1 more, which no run has written. Give a new"):
         claim(tmp_path, "run")
     assert not (tmp_path / MARK).exists()
+    with pytest.raises(InvalidInputError, match="which no filter has written"):
+        claim(tmp_path, "filter", sign="filter.json")
+    (tmp_path / "filter.json").touch()
+    claim(tmp_path, "filter", sign="filter.json")
+    with pytest.raises(InvalidInputError, match="output of filter, not of run"):
+        claim(tmp_path, "run", sign="filter.json")

@@ -99,7 +99,9 @@ def test_other_judges_are_handed_in(world: Any, tmp_path: Path) -> None:
     judges = [Other(world.judges[0])]
     made = SelfInstructFilter(judges=judges, critic=world.critic(), target=None).fit(*world.seeds(slice(0, 300)))
     save_filter(made, tmp_path)
-    with pytest.raises(InvalidInputError, match="asks other, got none: hand the same judges in with judges="):
+    with pytest.raises(
+        InvalidInputError, match=r"asks other, got none: hand the same judges in with judges= \(--judge\)"
+    ):
         load_filter(tmp_path, encoder=world.table)
     with pytest.raises(InvalidInputError, match="asks other, got strict"):
         load_filter(tmp_path, encoder=world.table, judges=world.judges[:1])

@@ -38,7 +38,9 @@ def test_other_columns_and_words(tmp_path: Path) -> None:
     assert judge.name == "gpt"
     asked = Candidates.from_triples([("c", "r", "d"), ("a", "r", "b"), ("e", "r", "f")])
     np.testing.assert_array_equal(judge.judge(asked).probability, [0, 1, np.nan])
-    with pytest.raises(InvalidInputError, match="no column probability"):
+    with pytest.raises(
+        InvalidInputError, match=r"no column probability.*column= \(recorded:FILE#COLUMN .*or --column\)"
+    ):
         RecordedJudge.load(path)
 
 
@@ -77,7 +79,7 @@ def test_repeated_verdicts_are_averaged_and_keys_normalised() -> None:
 def test_what_is_no_verdict(tmp_path: Path, value: str) -> None:
     path = tmp_path / "v.csv"
     path.write_text(f"head,relation,tail,probability\na,r,b,{value}\n", encoding="utf-8")
-    with pytest.raises(InvalidInputError, match="row 0"):
+    with pytest.raises(InvalidInputError, match="row 1 has"):
         RecordedJudge.load(path)
 
 

@@ -257,6 +257,25 @@ def test_a_loader_loads_once_in_a_process(source: Path, tmp_path: Path) -> None:
     assert [row["action"] for row in rows(tmp_path / "out")] == ACTIONS
 
 
+def test_a_decider_that_cannot_be_loaded_is_refused_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    class Damaged:
+        def fingerprint(self) -> str:
+            return f"damaged {tmp_path}"
+
+        def load(self) -> ThresholdDecider:
+            raise InvalidInputError("damaged")
+
+    out = tmp_path / "out"
+    run(DECIDER, source, out, shard_rows=8, backend="sequential")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(InvalidInputError, match=r"^damaged$"):
+        run(Damaged(), source, out, shard_rows=8)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    with pytest.raises(InvalidInputError, match=r"^damaged$"):
+        run(Damaged(), source, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_no_rows(tmp_path: Path) -> None:
     report = run(DECIDER, write(tmp_path / "in.tsv", []), tmp_path / "out", backend="sequential")
     assert (report.rows, report.complete) == (0, True)

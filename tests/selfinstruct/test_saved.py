@@ -105,6 +105,24 @@ def test_what_a_stopped_save_has_left_does_not_count(folder: Path) -> None:
     assert SavedFilter(folder).fingerprint() == before
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "null"])
+def test_a_damaged_file_of_judges(content: str, folder: Path) -> None:
+    (folder / "judges.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=r"judges\.json is damaged .*: fit again"):
+        SavedFilter(folder)
+
+
+def test_a_part_that_is_missing(folder: Path) -> None:
+    part = next(folder.glob("judges-0-*.parquet"))
+    part.unlink()
+    saved = SavedFilter(folder)
+    for use in (saved.fingerprint, saved.load):
+        with pytest.raises(
+            InvalidInputError, match=rf"there is no file {part.name}\. Copy the whole folder, or fit again"
+        ):
+            use()
+
+
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no folder"):
         SavedFilter(tmp_path / "nowhere")

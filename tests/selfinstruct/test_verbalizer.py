@@ -123,6 +123,13 @@ def test_aliases() -> None:
 def test_unknown_relation() -> None:
     with pytest.raises(InvalidInputError, match=r"'eats', only for xAttr.*JSON file"):
         Verbalizer.load().positive(Candidates.from_triples([("cat", "eats", "fish")]))
+    with pytest.raises(InvalidInputError, match=r"'eats', only for (\w+, ){9}oEffect and \d+ more\. Write") as caught:
+        Verbalizer.load().check(["eats"])
+    assert "AtLocation" not in str(caught.value)
+    with pytest.raises(InvalidInputError, match=r"'is_a', but for IsA"):
+        Verbalizer.load().check(["is_a"])
+    with pytest.raises(InvalidInputError, match=r"'b', only for a\. Write"):
+        Verbalizer(relations={"a": {"positive": ["{head} {tail}."], "negated": ["{tail} {head}."]}}).check(["b"])
 
 
 def test_own_file(tmp_path: Path) -> None:
@@ -280,6 +287,29 @@ def test_tails_of_every_form_fit(triple: tuple[str, str, str], said: str, denied
 )
 def test_chinese_words_are_not_cut_apart(triple: tuple[str, str, str], said: str, denied: str) -> None:
     assert _both(*triple, language="zh") == (said, denied)
+
+
+@pytest.mark.parametrize(
+    ("relation", "tail", "said"),
+    [
+        ("isAfter", "在家里", ["先在家里，然后甲。"]),  # noqa: RUF001
+        ("isAfter", "吃饭", ["先吃饭，然后甲。", "甲发生在吃饭之后。"]),  # noqa: RUF001
+        ("isBefore", "在家里", ["先甲，然后在家里。"]),  # noqa: RUF001
+        ("MadeOf", "用来切菜", ["关于甲的材料，可以这样说：用来切菜。"]),  # noqa: RUF001
+        ("MadeOf", "木头做的", ["甲是用木头做的。", "木头是甲的材料。"]),
+        ("NotMadeOf", "用木头做的", ["关于甲的材料，不能这样说：用木头做的。"]),  # noqa: RUF001
+        ("PartOf", "红色的", ["甲是红色的一部分。", "红色包括甲。"]),
+        ("InstanceOf", "红色的", ["甲是红色的一个实例。", "甲属于红色这一类。"]),
+        ("SymbolOf", "红色的", ["甲是红色的象征。", "甲象征着红色。"]),
+        ("MannerOf", "红色的", ["甲是红色的一种方式。", "可以通过甲来红色。"]),
+        ("DesireOf", "红色的", ["甲是红色的愿望。", "红色想要甲。"]),
+        ("DesireOf", "我们的目的", ["甲是我们的目的的愿望。", "我们的目的想要甲。"]),
+    ],
+)
+def test_chinese_particles_are_not_doubled(relation: str, tail: str, said: list[str]) -> None:
+    words, one = Verbalizer.load(language="zh"), Candidates.from_triples([("甲", relation, tail)])
+    assert [words.positive(one, k)[0] for k in range(len(said))] == said
+    assert words.positive(one, len(said))[0] == said[0]
 
 
 def test_chinese_words_are_not_cut_apart_in_any_wording() -> None:

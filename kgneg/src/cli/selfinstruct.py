@@ -107,13 +107,15 @@ def run_command(
     kgneg selfinstruct run candidates.tsv --verdicts verdicts.tsv --out run --kept negatives.tsv
     """  # noqa: D301
     from kgneg.core.errors import InvalidInputError, MissingExtraError
-    from kgneg.selfinstruct.links import write_kept
+    from kgneg.selfinstruct.links import check_kept, write_kept
     from kgneg.selfinstruct.runner import run
     from kgneg.selfinstruct.saved import SavedFilter
 
     if (folder is None) == (verdicts is None):
         raise click.UsageError("give --filter or --verdicts")
     with usage_errors(InvalidInputError, MissingExtraError):
+        if kept is not None:
+            check_kept(kept)
         if folder is not None:
             decider: Any = SavedFilter(folder, judges=list(judges) or None, known=known, tokens=tokens)
         else:
@@ -121,7 +123,11 @@ def run_command(
         report = run(decider, sources, out, progress=False if quiet else None, **options)
         count = write_kept(out, kept) if kept is not None and report.complete else None
     if count == 0:
-        click.echo(f"{kept} is empty: no candidate was kept", err=True)
+        click.echo(
+            f"{kept} is empty: no candidate was kept, and the sampler given cannot use it. "
+            + ("Raise --keep." if folder is None else "Fit with a lower --target, or with more triples of more heads."),
+            err=True,
+        )
     if report.unanswered:
         click.echo(
             f"{report.unanswered:,} rows have no answer yet (see the column reason): the same call asks again", err=True

@@ -11,6 +11,8 @@ from kgneg.cli.options import usage_errors
 
 __all__ = ["fit_command"]
 
+_BLOCK = 1 << 16  # rows that are read at once
+
 
 @click.command("fit")
 @click.option("--true", "positives", required=True, metavar="FILE", help="Triples that people found true.")
@@ -68,7 +70,8 @@ def fit_command(
 ) -> None:
     """Learn from checked triples, and from judges, which candidate negatives are clearly false.
 
-    Files of triples are TSV without a header, or Parquet.
+    Files of triples are TSV, with or without a line that names the columns, or Parquet. The folder is new, empty, or
+    that of an earlier filter.
 
     \b
     kgneg selfinstruct fit --true true.tsv --false false.tsv --judge recorded:verdicts.tsv#chatgpt --out filter
@@ -76,6 +79,7 @@ def fit_command(
     kgneg selfinstruct run candidates.tsv --filter filter --out run
     """  # noqa: D301
     from kgneg.core.errors import InvalidInputError, MissingExtraError
+    from kgneg.selfinstruct.claim import claim
     from kgneg.selfinstruct.critic import Critic
     from kgneg.selfinstruct.filter import SelfInstructFilter
     from kgneg.selfinstruct.saved import SavedFilter
@@ -85,13 +89,15 @@ def fit_command(
     choices["judges"] = list(choices["judges"])
     with usage_errors(InvalidInputError, MissingExtraError):
         true, false = _read(positives), _read(negatives)
+        unknown = None if pool is None else _read(pool)
         verbalizer = Verbalizer.load(choices["templates"], language=choices["language"])
         critic = None
         if encoder != "none":
             critic = Critic(encoder=encoder, verbalizer=verbalizer, progress=not quiet, seed=given["seed"])
+        claim(out, "filter", sign="filter.json")  # before anything is asked, which may be dear
         parts: dict[str, Any] = SavedFilter.make(choices, Path(out) / "chat")
         made = SelfInstructFilter(critic=critic, ask=not critic_only, **parts, **given)
-        made.fit(true, false, None if pool is None else _read(pool))
+        made.fit(true, false, unknown)
         SavedFilter.forget(out)  # the judges of an older filter there are not those of this one
         made.save(out)
         SavedFilter.remember(out, choices)
@@ -102,7 +108,16 @@ def fit_command(
 
 
 def _read(path: str) -> Any:
-    from kgneg.datasets import read_triples
+    from kgneg.core.errors import InvalidInputError
     from kgneg.selfinstruct.candidates import Candidates
+    from kgneg.selfinstruct.tables import TRIPLE, read_tables
 
-    return Candidates(*read_triples(path).T.tolist())
+    if not Path(path).is_file():
+        raise InvalidInputError(f"there is no file {path}")
+    columns: list[list[str]] = [[], [], []]
+    for table in read_tables([Path(path)], _BLOCK):
+        for column, name in zip(columns, TRIPLE, strict=True):
+            column += table.column(name).to_pylist()
+    if not columns[0]:
+        raise InvalidInputError(f"{path} has no triples. Write one in each line: head, relation and tail.")
+    return Candidates(*columns)

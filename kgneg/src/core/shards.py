@@ -18,7 +18,7 @@ from kgneg.core.shard_files import Shard, find_shards, plan_shards, tidy
 from kgneg.core.storage import atomic_path, writing
 from kgneg.core.validation import validate_count
 
-__all__ = ["ShardError", "ShardRun", "map_shards"]
+__all__ = ["ShardError", "ShardInputError", "ShardRun", "map_shards"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,20 @@ class ShardError(KgnegError, RuntimeError):
     def __init__(self, message: str, failed: dict[str, str]) -> None:
         super().__init__(message)
         self.failed = failed
+
+
+class ShardInputError(ShardError, InvalidInputError):
+    """All shards that failed did so because their input, or a setting, cannot be used."""
+
+
+class _Failure(NamedTuple):
+    """Why a shard failed, as texts: not every error can be sent between processes."""
+
+    reason: str
+    #: where it happened; empty for errors that are raised on purpose
+    trace: str
+    #: whether the input cannot be used
+    unusable: bool
 
 
 class ShardRun(NamedTuple):
@@ -90,21 +104,24 @@ def _compute(shard: Shard, function: Callable[[Any], Any], key: str, content: st
         temporary.write_text(json.dumps(note, indent=1), encoding="utf-8")
 
 
-def _run(shard: Shard, function: Callable[[Any], Any], key: str) -> tuple[str, bool, str | None]:
-    """Compute a shard unless it is finished: its name, whether it was computed, and the error if there was one."""
+def _run(shard: Shard, function: Callable[[Any], Any], key: str) -> tuple[str, bool, _Failure | None]:
+    """Compute a shard unless it is finished: its name, whether it was computed, and the failure if there was one."""
     try:
         content = shard.content()
         if shard.finished(content, key):
             return shard.output.name, False, None
         _compute(shard, function, key, content)
-    except Exception as error:  # the other shards go on, and the caller hears of it
-        return shard.output.name, True, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+    except KgnegError as error:  # the other shards go on, and the caller hears of it
+        return shard.output.name, True, _Failure(str(error), "", isinstance(error, InvalidInputError))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        return shard.output.name, True, _Failure(reason, traceback.format_exc(), False)
     return shard.output.name, True, None
 
 
 def _answers(
     shards: list[Shard], function: Callable[[Any], Any], key: str, n_jobs: int, backend: str | None
-) -> Iterator[tuple[str, bool, str | None]]:
+) -> Iterator[tuple[str, bool, _Failure | None]]:
     """Yield what :func:`_run` returns, in the order in which shards get ready, or, with Ray, when all are ready."""
     import joblib  # type: ignore[import-untyped]
 
@@ -161,6 +178,7 @@ def map_shards(
     :returns: the output files, and how many shards were computed and skipped
     :raises InvalidInputError: if inputs are missing, names collide, there is no such backend, or a key is needed
     :raises ShardError: at the end, if shards failed; it lists them
+    :raises ShardInputError: if all of them failed because something that was given cannot be used
     """
     from tqdm.auto import tqdm
 
@@ -182,16 +200,18 @@ def map_shards(
     return _tally(tqdm(answers, total=len(chosen), desc="shards", unit="shard", disable=disable), chosen)
 
 
-def _tally(answers: Iterable[tuple[str, bool, str | None]], chosen: list[Shard]) -> ShardRun:
+def _tally(answers: Iterable[tuple[str, bool, _Failure | None]], chosen: list[Shard]) -> ShardRun:
     """Count what was done; raise if something was not."""
     computed, skipped = 0, 0
-    missing, failed = {one.output.name for one in chosen}, dict[str, str]()
+    missing, failed, unusable = {one.output.name for one in chosen}, dict[str, str](), True
     try:
-        for name, new, error in answers:
+        for name, new, failure in answers:
             missing.discard(name)
-            if error is not None:
-                failed[name] = error.partition("\n")[0]
-                logger.error("shard %s failed: %s", name, error)
+            if failure is not None:
+                failed[name] = failure.reason
+                unusable &= failure.unusable
+                if failure.trace:  # else the error at the end says everything
+                    logger.error("shard %s failed: %s\n%s", name, failure.reason, failure.trace)
             else:
                 computed, skipped = computed + new, skipped + (not new)
     except InvalidInputError:
@@ -204,7 +224,11 @@ def _tally(answers: Iterable[tuple[str, bool, str | None]], chosen: list[Shard])
             failed,
         ) from error
     if failed:
-        raise ShardError(
+        kind = ShardInputError if unusable else ShardError
+        if unusable and len(set(failed.values())) == 1:
+            others = "" if len(failed) == len(chosen) else ", the others are finished"
+            raise kind(f"{len(failed)} of {len(chosen)} shards failed{others}: {next(iter(failed.values()))}", failed)
+        raise kind(
             f"{len(failed)} of {len(chosen)} shards failed; the others are finished, and a second call computes only "
             f"these:{_listed(failed)}",
             failed,

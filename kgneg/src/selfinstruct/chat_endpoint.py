@@ -199,7 +199,7 @@ class ChatEndpoint:
         if not found.value and self._address == _OFFICIAL:
             raise InvalidInputError(
                 f"there is no key in the environment variable {self.api_key_env}. Set it, or name another one with "
-                "api_key_env."
+                "api_key_env= (--api-key-env, where a command has it)."
             )
         if not (found.value.isascii() and found.value.isprintable()) or " " in found.value:
             raise InvalidInputError(

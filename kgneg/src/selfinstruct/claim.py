@@ -33,11 +33,12 @@ def kind_of(folder: str | Path) -> str | None:
         raise InvalidInputError(f"{mark} does not say what the folder is for ({error!r}). {_REMEDY}") from error
 
 
-def claim(out: str | Path, kind: str) -> None:
+def claim(out: str | Path, kind: str, *, sign: str | None = None) -> None:
     """Mark a folder as one for output of a kind; do nothing if it is one already.
 
     :param out: the folder; it is created
     :param kind: what is written there, such as ``"run"``
+    :param sign: the name of a file that nothing else writes; a folder that has it is one of this kind without a mark
     :raises InvalidInputError: if it holds output of another kind, or files of others
     """
     out = Path(out)
@@ -50,7 +51,7 @@ def claim(out: str | Path, kind: str) -> None:
             raise InvalidInputError(f"{out} holds the output of {found}, not of {kind}. {_REMEDY}")
         return
     foreign = [name for name in there if not name.startswith(_OWN_TEMPORARY)]
-    if foreign:
+    if foreign and sign not in foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise InvalidInputError(f"{out} holds {foreign[0]}{more}, which no {kind} has written. {_REMEDY}")
     with writing(mark), atomic_path(mark) as temporary:

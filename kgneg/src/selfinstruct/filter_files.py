@@ -25,6 +25,7 @@ __all__ = ["filter_parts", "load_filter", "save_filter"]
 
 _STATE, _VERSION = "filter.json", 2
 _DIGITS = 16
+_OPTIONS = {"judges": "--judge", "rules": "--known"}
 _PART = re.compile(r"(?:critic|judges-\d+|rules-\d+)(?:-[0-9a-f]+)?\.(?:safetensors|parquet)")
 
 
@@ -83,12 +84,17 @@ def filter_parts(folder: str | Path) -> list[Path]:
 
     :param folder: what :func:`save_filter` has written
     :returns: ``filter.json`` first
-    :raises InvalidInputError: if the folder holds no filter of this version
+    :raises InvalidInputError: if the folder holds no filter of this version, or a file is missing
     """
     folder = Path(folder)
     with _whole(folder / _STATE) as state:
         names = [name for role in sorted(state["recorded"]) for name in state["recorded"][role]]
         names += [] if state["critic"] is None else [state["critic"]["file"]]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InvalidInputError(
+            f"the filter in {folder} is not whole: there is no file {missing[0]}. Copy the whole folder, or fit again."
+        )
     return [folder / _STATE, *(folder / name for name in names)]
 
 
@@ -113,6 +119,7 @@ def load_filter(
     :raises InvalidInputError: if the folder holds no filter of this version, or parts are missing or others
     """
     folder = Path(folder)
+    filter_parts(folder)
     with _whole(folder / _STATE) as state:
         return _made(folder, state, judges, rules, encoder, cache, progress)
 
@@ -181,7 +188,8 @@ def _judges(
     if given is None or [judge.name for judge in given] != names:
         got = "none" if given is None else ", ".join(judge.name for judge in given) or "none"
         raise InvalidInputError(
-            f"the filter in {folder} asks {', '.join(names)}, got {got}: hand the same judges in with {role}="
+            f"the filter in {folder} asks {', '.join(names)}, got {got}: hand the same judges in with {role}= "
+            f"({_OPTIONS[role]})"
         )
     return given
 

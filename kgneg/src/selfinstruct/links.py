@@ -17,7 +17,7 @@ from kgneg.selfinstruct.decisions import ACTIONS
 from kgneg.selfinstruct.run_report import check_finished
 from kgneg.selfinstruct.sources import TRIPLE, find_sources
 
-__all__ = ["write_kept"]
+__all__ = ["check_kept", "write_kept"]
 
 _BATCH = 1 << 16
 
@@ -45,6 +45,19 @@ def _batches(paths: Sequence[Path], columns: tuple[str, ...]) -> Iterator[Any]:
             yield from file.iter_batches(batch_size=_BATCH, columns=list(columns))
 
 
+def check_kept(path: str | Path) -> None:
+    """Refuse a name that :func:`write_kept` cannot use, before the work is done whose result goes there.
+
+    :param path: the file
+    :raises InvalidInputError: if it has another ending, or is a folder
+    """
+    path = Path(path)
+    if path.suffix not in (".tsv", ".parquet"):
+        raise InvalidInputError(f"{path} must end in .tsv or .parquet")
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a folder. Give the name of a file.")
+
+
 def write_kept(
     decided: str | Path | Sequence[str | Path], path: str | Path, *, actions: Sequence[str] = ("keep",)
 ) -> int:
@@ -62,8 +75,7 @@ def write_kept(
     from pyarrow import parquet
 
     path = Path(path)
-    if path.suffix not in (".tsv", ".parquet"):
-        raise InvalidInputError(f"{path} must end in .tsv or .parquet")
+    check_kept(path)
     wrong = [action for action in actions if action not in ACTIONS]
     if wrong or isinstance(actions, str):
         raise InvalidInputError(f"actions must be a list of {', '.join(ACTIONS)}, got {actions!r}")

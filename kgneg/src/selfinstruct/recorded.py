@@ -69,8 +69,11 @@ class RecordedJudge:
         missing = [one for one in (*_COLUMNS, column) if one not in table.columns]
         if missing:
             found = ", ".join(map(str, table.columns))
-            raise InvalidInputError(f"{path} has no column {', '.join(missing)}, only {found}. Name one with column=.")
-        values = [_probability(path, row, value) for row, value in enumerate(table[column].tolist())]
+            raise InvalidInputError(
+                f"{path} has no column {', '.join(missing)}, only {found}. Name one with column= "
+                "(recorded:FILE#COLUMN as a --judge, or --column)."
+            )
+        values = [_probability(path, row, value) for row, value in enumerate(table[column].tolist(), 1)]
         candidates = Candidates(*(table[one].tolist() for one in _COLUMNS))
         default = path.name.partition(".")[0] if column == "probability" else column
         return cls(candidates=candidates, probability=values, name=default if name is None else name)

@@ -71,11 +71,7 @@ class _Decide:
         """
         import pyarrow as pa  # type: ignore[import-untyped]
 
-        decider: Decider
-        if hasattr(self.decider, "load") and not hasattr(self.decider, "decide"):
-            decider = _LOADED.get(self.key, self.decider.load)
-        else:
-            decider = self.decider  # type: ignore[assignment]
+        decider = _loaded(self.decider, self.key)
         candidates = Candidates(*(table.column(name).to_pylist() for name in TRIPLE))
         decisions = decider.decide(candidates)
         if len(decisions) != table.num_rows:
@@ -93,6 +89,14 @@ class _Decide:
         judges = (*getattr(decider, "rules", ()), *getattr(decider, "judges", ()))
         counts = _counts(candidates.relations, decisions, [judge.name for judge in judges])
         return table.replace_schema_metadata({COUNTS: json.dumps(counts, sort_keys=True)})
+
+
+def _loaded(made: Decider | Loader, key: str) -> Decider:
+    """Return the decider, which a process loads once."""
+    if hasattr(made, "load") and not hasattr(made, "decide"):
+        found: Decider = _LOADED.get(key, made.load)
+        return found
+    return made  # type: ignore[return-value]
 
 
 def _counts(relations: Sequence[str], decisions: Decisions, judges: Sequence[str]) -> dict[str, Any]:
@@ -154,7 +158,8 @@ def run(
 
     In memory are, per process, a shard, its decisions, and the decider.
 
-    :param decider: what decides; or the folder of a saved filter, or a :class:`Loader`, which every process loads once
+    :param decider: what decides; or the folder of a saved filter, or a :class:`Loader`, which every process loads once,
+        this one before anything is written
     :param source: TSV or Parquet files, patterns, or folders; see :func:`~kgneg.selfinstruct.sources.cut`
     :param out: the folder of the output, which is new, empty, or that of an earlier run
     :param shard_rows: rows per shard
@@ -167,6 +172,7 @@ def run(
     :returns: how many shards are finished, and the counts
     :raises InvalidInputError: if a source or setting cannot be used, the decider has learned nothing, the folder holds
         files of others, or another job decides about another input there
+    :raises ShardError: if shards failed for other reasons; the others are finished
     """
     out = Path(out).absolute()
     made: Decider | Loader = SavedFilter(decider) if isinstance(decider, str | Path) else decider
@@ -176,6 +182,7 @@ def run(
     _check_place(paths, out)
     refuse_columns(paths, DECIDED)
     key = hashlib.blake2b(f"{_VERSION}\x1f{made.fingerprint()}".encode(), digest_size=16).hexdigest()
+    _loaded(made, key)  # what is wrong with it shows before anything is written
     claim(out, "run")
     sums = (out / _REPORT, out / _LINES)
     shards = cut(paths, out / INPUT, shard_rows, outdated=sums)

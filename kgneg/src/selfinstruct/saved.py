@@ -31,7 +31,7 @@ class SavedFilter:
     :param choices: ``judges``, spellings as for :func:`~kgneg.selfinstruct.judge_choice.make_judge`; ``known``, a file
         of known triples that are looked up first; ``templates`` and ``language``, how triples are put into words;
         ``tokens``, what a chat judge may spend
-    :raises InvalidInputError: if there is no such folder, or it holds no filter
+    :raises InvalidInputError: if there is no such folder, it holds no filter, or what stands beside it is damaged
     """
 
     def __init__(self, folder: str | Path, **choices: Any) -> None:
@@ -40,10 +40,22 @@ class SavedFilter:
             raise InvalidInputError(f"there is no folder {folder}. Save a filter there first.")
         if not (self.folder / "filter.json").is_file():
             raise InvalidInputError(f"{folder} holds no filter: there is no file filter.json. Save one there first.")
-        path = self.folder / _CHOICES
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        kept = self._kept()
         given = {name: value for name, value in choices.items() if value is not None}
         self.choices: dict[str, Any] = kept | _absolute(given)
+
+    def _kept(self) -> dict[str, Any]:
+        """Return what stands beside the filter."""
+        path = self.folder / _CHOICES
+        if not path.is_file():
+            return {}
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InvalidInputError(f"{path} is damaged ({error}): fit again") from error
+        if not isinstance(kept, dict):
+            raise InvalidInputError(f"{path} is damaged (it must hold an object, got {kept!r}): fit again")
+        return kept
 
     @staticmethod
     def forget(folder: str | Path) -> None:

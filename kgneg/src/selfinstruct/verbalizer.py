@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = ["BUILTIN_LANGUAGES", "Verbalizer"]
 BUILTIN_LANGUAGES = ("en", "zh")
 #: a new number says that the same templates give other sentences than before
 _VERSION = 2
+_SHOWN = 10  # relations in an error
 _STOPS = " \t\r\n.\u3002!\uff01;\uff1b,\uff0c"  # also those of Chinese
 #: texts that end with an abbreviation, which keeps its stop
 _ABBREVIATED = re.compile(r"(?:^|\W)(?:(?:[A-Za-z]\.){2,}|(?:etc|Inc|Ltd|Corp|Co|Jr|Sr|Mr|Mrs|Dr|St)\.)$")
@@ -203,10 +205,19 @@ class Verbalizer:
         found = self._entries.get(self._aliases.get(relation, relation))
         if found is None:
             raise InvalidInputError(
-                f"{self.source} has no templates for the relation {relation!r}, only for {', '.join(self.relations)}. "
+                f"{self.source} has no templates for the relation {relation!r}, {self._others(relation)}. "
                 f"Write a JSON file that has it, such as {_EXAMPLE}, and give its path."
             )
         return found
+
+    def _others(self, relation: str) -> str:
+        """Say which relations there are: those of a similar name, or the first ones."""
+        lowered = {name.casefold(): name for name in self.relations}
+        near = [lowered[one] for one in get_close_matches(relation.casefold(), lowered, cutoff=0.75)]
+        if near:
+            return f"but for {', '.join(near)}"
+        more = f" and {len(self.relations) - _SHOWN} more" if len(self.relations) > _SHOWN else ""
+        return f"only for {', '.join(self.relations[:_SHOWN])}{more}"
 
 
 def _plain(text: str) -> str:
