@@ -125,7 +125,11 @@ def run_command(
     if count == 0:
         click.echo(
             f"{kept} is empty: no candidate was kept, and the sampler given cannot use it. "
-            + ("Raise --keep." if folder is None else "Fit with a lower --target, or with more triples of more heads."),
+            + (
+                "Raise --keep."
+                if folder is None
+                else "Fit with a lower --target, with more triples of more heads, or with --sample triples if they were drawn among the candidates."
+            ),
             err=True,
         )
     if report.unanswered:

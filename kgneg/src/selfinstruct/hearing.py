@@ -169,7 +169,7 @@ def checked_triples(true: Candidates, false: Candidates) -> tuple[Candidates, np
     if both:
         raise InvalidInputError(
             f"{len(both)} checked triples are both true and false, the first is {tuple(both[0].split(_SEPARATOR))!r}: "
-            "leave each in one of seed_pos and seed_neg"
+            "leave each in one of seed_pos and seed_neg (--true and --false)"
         )
     every, truth = joined(true, false), np.repeat([True, False], [len(true), len(false)])
     first: dict[str, int] = {}
