@@ -123,13 +123,10 @@ def run_command(
         report = run(decider, sources, out, progress=False if quiet else None, **options)
         count = write_kept(out, kept) if kept is not None and report.complete else None
     if count == 0:
+        remedy = "Fit with a lower --target, with triples of more heads, or with --sample triples if that is so."
         click.echo(
             f"{kept} is empty: no candidate was kept, and the sampler given cannot use it. "
-            + (
-                "Raise --keep."
-                if folder is None
-                else "Fit with a lower --target, with more triples of more heads, or with --sample triples if they were drawn among the candidates."
-            ),
+            + ("Raise --keep." if folder is None else remedy),
             err=True,
         )
     if report.unanswered:
