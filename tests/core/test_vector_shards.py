@@ -73,7 +73,7 @@ class Counting:
 
 
 def test_one_encoder_per_worker(corpus: Path, tmp_path: Path) -> None:
-    import cloudpickle
+    from joblib.externals import cloudpickle
 
     marks = tmp_path / "marks"
     marks.mkdir()

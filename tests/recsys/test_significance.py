@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 import torch
+from packaging.version import Version
 from scipy import stats
 
 from kgneg.core.errors import InvalidInputError
@@ -39,7 +41,7 @@ def test_beside_scipy(shift: float) -> None:
         permutation_type="samples",
         n_resamples=20_000,
         vectorized=True,
-        rng=np.random.default_rng(0),
+        **{"rng" if Version(scipy.__version__) >= Version("1.15") else "random_state": np.random.default_rng(0)},
     )
     assert found.p_sign_flip == pytest.approx(wanted.pvalue, abs=0.015)
     ends = stats.bootstrap(

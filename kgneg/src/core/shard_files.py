@@ -75,6 +75,8 @@ class Shard(NamedTuple):
         from pyarrow import parquet
 
         with parquet.ParquetFile(self.source) as file:
+            if not file.num_row_groups:  # which older versions of pyarrow cannot read
+                return file.schema_arrow.empty_table()
             return file.read() if self.groups is None else file.read_row_groups(list(range(*self.groups)))
 
     def finished(self, content: str, key: str) -> bool:
