@@ -73,7 +73,10 @@ class Counting:
 
 
 def test_one_encoder_per_worker(corpus: Path, tmp_path: Path) -> None:
-    from joblib.externals import cloudpickle
+    try:
+        from joblib.externals import cloudpickle
+    except ImportError:  # newer versions of joblib take the package itself
+        import cloudpickle
 
     marks = tmp_path / "marks"
     marks.mkdir()
