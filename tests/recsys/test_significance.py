@@ -35,17 +35,18 @@ def test_beside_scipy(shift: float) -> None:
     assert found.difference == pytest.approx((x - y).mean())
     assert found.first - found.second == pytest.approx(found.difference)
     assert found.p_t == pytest.approx(stats.ttest_rel(x, y).pvalue, rel=1e-6)
+    stream = "rng" if Version(scipy.__version__) >= Version("1.15") else "random_state"
     wanted = stats.permutation_test(
         (x - y,),
         lambda d, axis: d.mean(axis=axis),
         permutation_type="samples",
         n_resamples=20_000,
         vectorized=True,
-        **{"rng" if Version(scipy.__version__) >= Version("1.15") else "random_state": np.random.default_rng(0)},
+        **{stream: np.random.default_rng(0)},
     )
     assert found.p_sign_flip == pytest.approx(wanted.pvalue, abs=0.015)
     ends = stats.bootstrap(
-        (x - y,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
+        (x - y,), np.mean, n_resamples=20_000, method="percentile", **{stream: np.random.default_rng(0)}
     ).confidence_interval
     assert found.low == pytest.approx(ends.low, abs=2e-3) and found.high == pytest.approx(ends.high, abs=2e-3)
     assert (found.wins, found.ties, found.losses) == (int((x > y).sum()), 0, int((x < y).sum()))
