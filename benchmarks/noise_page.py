@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from page_marks import put_tables
 
 from kgneg.core.storage import atomic_path
 
@@ -20,16 +21,7 @@ def publish(found: dict[str, Any], docs: Path) -> None:
     :param found: what was measured, by part
     :param docs: the folder with benchmarks.md
     """
-    page = docs / "benchmarks.md"
-    text = page.read_text()
-    for name, table in tables(found).items():
-        begin, end = f"<!-- noise-{name}:begin -->", f"<!-- noise-{name}:end -->"
-        if begin not in text or end not in text:
-            raise SystemExit(f"{page} has no marks {begin} ... {end}")
-        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-        text = pattern.sub(lambda _, inner=f"{begin}\n\n{table}\n\n{end}": inner, text)
-    with atomic_path(page) as path:
-        path.write_text(text)
+    put_tables(docs / "benchmarks.md", "noise", tables(found))
     with atomic_path(docs / "results" / "noise.json") as path:
         path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 

@@ -20,6 +20,7 @@ from kgneg.integrations.pykeen.control import truth_prior
 from kgneg.integrations.pykeen.noise import neighbour_prior
 from kgneg.integrations.pykeen.setup import Setup
 from kgneg.integrations.pykeen.texts import read_vectors
+from kgneg.integrations.pykeen.weighted_triples import weighted_triples
 from kgneg.samplers.screening import validate_finite
 
 __all__ = ["ConfidenceWeighter", "make_weighter"]
@@ -105,16 +106,7 @@ class ConfidenceWeighter(LossWeighter):
         :param t: the tails; ``None``: all entities, as the last dimension
         :returns: the weights, of the shape that heads, relations and tails broadcast to
         """
-        # PyKEEN's LCWA instances give arrays
-        given = [None if ids is None else torch.as_tensor(ids) for ids in (h, r, t)]
-        device = next((ids.device for ids in given if ids is not None), torch.device("cpu"))
-        sizes = (self.num_entities, self.num_relations, self.num_entities)
-        columns = [
-            torch.arange(size, device=device) if ids is None else ids.long()
-            for ids, size in zip(given, sizes, strict=True)
-        ]
-        grid = torch.broadcast_tensors(*columns)  # type: ignore[no-untyped-call]
-        return self.weight_triples(torch.stack(grid, dim=-1))
+        return self.weight_triples(weighted_triples(h, r, t, self.num_entities, self.num_relations))
 
     def weight_triples(self, mapped_triples: LongTensor) -> FloatTensor:
         """Return the weights of triples.

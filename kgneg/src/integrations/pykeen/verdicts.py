@@ -18,6 +18,7 @@ from kgneg.core.errors import InvalidInputError, KeyOverflowError
 from kgneg.core.shard_files import MANIFEST, find_shards, finished_notes
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count, validate_share, validate_triples
+from kgneg.integrations.pykeen.weighted_triples import weighted_triples
 
 __all__ = ["VerdictWeighter"]
 
@@ -170,15 +171,7 @@ class VerdictWeighter(LossWeighter):
         :param t: the tails; ``None``: all entities, as the last dimension
         :returns: the weights, of the shape that heads, relations and tails broadcast to
         """
-        given = [None if ids is None else torch.as_tensor(ids) for ids in (h, r, t)]
-        device = next((ids.device for ids in given if ids is not None), torch.device("cpu"))
-        sizes = (self.num_entities, self.num_relations, self.num_entities)
-        columns = [
-            torch.arange(size, device=device) if ids is None else ids.long()
-            for ids, size in zip(given, sizes, strict=True)
-        ]
-        grid = torch.broadcast_tensors(*columns)  # type: ignore[no-untyped-call]
-        return self.weight_triples(torch.stack(grid, dim=-1))
+        return self.weight_triples(weighted_triples(h, r, t, self.num_entities, self.num_relations))
 
     def weight_triples(self, mapped_triples: LongTensor) -> FloatTensor:
         """Return the weights of triples.
