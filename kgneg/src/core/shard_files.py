@@ -7,13 +7,23 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgneg.core.errors import InvalidInputError
 
-__all__ = ["MANIFEST", "Shard", "file_hash", "find_shards", "finished_notes", "plan_shards", "read_manifest", "tidy"]
+__all__ = [
+    "MANIFEST",
+    "Shard",
+    "column_batches",
+    "file_hash",
+    "find_shards",
+    "finished_notes",
+    "plan_shards",
+    "read_manifest",
+    "tidy",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +100,25 @@ class Shard(NamedTuple):
         if note is None or (note.get("input_hash"), note.get("key")) != (content, key):
             return False
         return self.output.is_file() and self.output.stat().st_size == note.get("bytes")
+
+
+def column_batches(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[Path, Any]]:
+    """Yield record batches of some columns of shards, file by file.
+
+    :param paths: Parquet files
+    :param columns: their names
+    :yields: the file, and a :class:`pyarrow.RecordBatch`
+    :raises InvalidInputError: if a file lacks a column
+    """
+    from pyarrow import parquet
+
+    for path in paths:
+        with parquet.ParquetFile(path) as file:
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise InvalidInputError(f"{path} has no column {missing[0]}. Give the folder that a run has written.")
+            for batch in file.iter_batches(columns=list(columns)):
+                yield path, batch
 
 
 def find_shards(inputs: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from kgneg.core.errors import InvalidInputError
+from kgneg.core.shard_files import column_batches
 from kgneg.core.storage import atomic_path
 from kgneg.selfinstruct.decisions import ACTIONS
 from kgneg.selfinstruct.run_report import check_finished
 from kgneg.selfinstruct.sources import TRIPLE, find_sources
 
 __all__ = ["check_kept", "write_kept"]
-
-_BATCH = 1 << 16
 
 
 def _shards(decided: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -31,18 +30,6 @@ def _shards(decided: str | Path | Sequence[str | Path]) -> list[Path]:
         if (folder / "_input").is_dir():
             check_finished(folder)
     return found
-
-
-def _batches(paths: Sequence[Path], columns: tuple[str, ...]) -> Iterator[Any]:
-    """Yield record batches of the shards of a run."""
-    from pyarrow import parquet  # type: ignore[import-untyped]
-
-    for path in paths:
-        with parquet.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise InvalidInputError(f"{path} has no column {missing[0]}. Give the folder that a run has written.")
-            yield from file.iter_batches(batch_size=_BATCH, columns=list(columns))
 
 
 def check_kept(path: str | Path) -> None:
@@ -70,7 +57,7 @@ def write_kept(
     :raises InvalidInputError: if the run is not through, the file has another ending, or a text cannot stand in a TSV
         file
     """
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.compute as pc  # type: ignore[import-untyped]
     from pyarrow import parquet
 
@@ -86,7 +73,7 @@ def write_kept(
         sink = temporary.open("w", encoding="utf-8", newline="\n") if path.suffix == ".tsv" else None
         writer = None if sink is not None else parquet.ParquetWriter(temporary, schema)
         try:
-            for batch in _batches(shards, (*TRIPLE, "action")):
+            for _, batch in column_batches(shards, (*TRIPLE, "action")):
                 chosen = batch.filter(pc.is_in(batch.column("action"), value_set=wanted)).select(list(TRIPLE))
                 count += chosen.num_rows
                 if sink is not None:

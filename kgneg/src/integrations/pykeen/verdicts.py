@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pykeen.triples import CoreTriplesFactory, TriplesFactory
 from pykeen.triples.weights import LossWeighter
 
 from kgneg.core.errors import InvalidInputError, KeyOverflowError
-from kgneg.core.shard_files import MANIFEST, find_shards, finished_notes
+from kgneg.core.shard_files import MANIFEST, column_batches, find_shards, finished_notes
 from kgneg.core.typing import FloatTensor, LongTensor
 from kgneg.core.validation import choose, validate_count, validate_share, validate_triples
 from kgneg.integrations.pykeen.weighted_triples import weighted_triples
@@ -148,7 +148,7 @@ class VerdictWeighter(LossWeighter):
         known = {"head": nodes, "relation": factory.relation_to_id, "tail": nodes}
         parts, scores = [np.empty((0, 3), dtype=np.int64)], [np.empty(0)]
         shards = _finished_shards(decided)
-        for path, batch in _batches(shards):
+        for path, batch in column_batches(shards, ("head", "relation", "tail", "score")):
             ids = np.stack([_ids(batch.column(name), known[name]) for name in known], axis=-1)
             bad = (ids < 0).any(axis=-1)
             if bad.any() and unknown == "error":
@@ -225,19 +225,6 @@ def _check_finished(folder: Path) -> None:
             f"the run in {folder} is not through: {len(notes)} of {len(names)} shards are finished, or some are of "
             f"other settings (see {folder / MANIFEST}). Repeat the call of the run."
         )
-
-
-def _batches(paths: Sequence[Path]) -> Iterator[tuple[Path, Any]]:
-    from pyarrow import parquet  # type: ignore[import-untyped]
-
-    columns = ["head", "relation", "tail", "score"]
-    for path in paths:
-        with parquet.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise InvalidInputError(f"{path} has no column {missing[0]}. Give the folder that a run has written.")
-            for batch in file.iter_batches(columns=columns):
-                yield path, batch
 
 
 def _by_text(ids: Mapping[str, int], texts: Mapping[str, str]) -> dict[str, int]:
